@@ -1,0 +1,28 @@
+# make train: a network trained on the embedded digits. make test: every equation against torch.autograd.
+# Both make .venv first. PYTHON=python3.12 chooses the interpreter it is made from.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test lint mutants
+
+train: .venv/installed
+	$(BIN)/python scripts/train.py --dataset digits
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+mutants: .venv/installed
+	$(BIN)/python tests/mutants.py
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'bp_torch needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

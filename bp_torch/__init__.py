@@ -1,0 +1,36 @@
+"""Feed-forward networks trained by backpropagation written out by hand, on raw torch tensors."""
+
+from bp_torch import data
+from bp_torch.activations import ACTIVATIONS, Activation
+from bp_torch.costs import COSTS, Cost
+from bp_torch.errors import CheckpointError, DataError, DivergenceError
+from bp_torch.initialisers import INITIALISERS
+from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
+from bp_torch.training.checkpoint import load, save
+from bp_torch.training.loop import Record, train
+from bp_torch.training.progress import fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ACTIVATIONS",
+    "COSTS",
+    "INITIALISERS",
+    "Activation",
+    "BackpropTrace",
+    "CheckpointError",
+    "Cost",
+    "DataError",
+    "DivergenceError",
+    "Layer",
+    "Network",
+    "Record",
+    "Trace",
+    "backprop",
+    "data",
+    "fit",
+    "load",
+    "save",
+    "stack",
+    "train",
+]

@@ -1,0 +1,78 @@
+"""ACTIVATIONS: one entry each, the function f and its derivative σ′ side by side. To add one, add one entry.
+
+`derivative(z, a)` gets the weighted input z and the activation a = f(z), and most entries need a alone.
+f and σ′ are elementwise: a tensor of any shape, floating dtype and device gives one of the same.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise activation function and its derivative.
+
+    name: how `Network.create`, files and messages refer to it.
+    f: z -> a.
+    derivative: (z, a) -> σ′(z), where a = f(z); write it in terms of a where that is possible.
+    init: the initialiser (a key of `INITIALISERS`) that suits a layer of it; the default of `Network.create`.
+    """
+
+    name: str
+    f: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor, Tensor], Tensor]
+    init: str = "xavier"
+
+
+LEAK = 0.01  # the slope of leaky_relu below zero, torch's default too
+
+
+def _normal_density(z: Tensor) -> Tensor:
+    return torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def _silu_derivative(z: Tensor, a: Tensor) -> Tensor:
+    s = z.sigmoid()
+    return s + a * (1 - s)
+
+
+# Softplus and elu are written so that no intermediate overflows: exp only ever sees what is not positive,
+# or its result is not used. σ′ of the sigmoid is a(1 − a), multiplied out: two kernels instead of a slow scalar one.
+ACTIVATIONS: dict[str, Activation] = {
+    entry.name: entry
+    for entry in (
+        Activation("identity", lambda z: z, lambda z, a: torch.ones_like(a)),
+        Activation("sigmoid", torch.sigmoid, lambda z, a: a - a * a, init="scaled"),
+        Activation("tanh", torch.tanh, lambda z, a: 1 - a * a),
+        Activation("relu", torch.relu, lambda z, a: a.sign(), init="he"),
+        Activation(
+            "leaky_relu",
+            lambda z: torch.maximum(z, LEAK * z),
+            lambda z, a: (a > 0).to(a.dtype).clamp(min=LEAK),
+            init="he",
+        ),
+        Activation(
+            "elu",
+            lambda z: torch.where(z > 0, z, torch.expm1(z)),
+            lambda z, a: a.clamp(max=0) + 1,
+            init="he",
+        ),
+        Activation(
+            "softplus",
+            lambda z: z.clamp(min=0) + torch.log1p(torch.exp(-z.abs())),
+            lambda z, a: -torch.expm1(-a),
+            init="he",
+        ),
+        Activation("silu", lambda z: z * z.sigmoid(), _silu_derivative, init="he"),
+        Activation(
+            "gelu",
+            lambda z: z * torch.special.ndtr(z),
+            lambda z, a: torch.special.ndtr(z) + z * _normal_density(z),
+            init="he",
+        ),
+    )
+}

@@ -1,0 +1,53 @@
+"""The four equations of backpropagation, and the weighted input they start from.
+
+Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), chapter 2, "How the backpropagation algorithm works".
+
+Legend: m examples, one a row; a layer of n_out neurons fed by n_in. Every function works on the last two dimensions
+and broadcasts over any leading ones, so a stack of K networks (w of shape (K, n_out, n_in)) runs through the same code.
+A row of δ is one example's own error ∂C_x/∂z. C is the mean of the C_x: it enters once, in BP3 and BP4.
+"""
+
+import torch
+from torch import Tensor
+
+
+def weighted_input(w: Tensor, b: Tensor, a: Tensor) -> Tensor:
+    """z = w a + b, for all examples at once: z_xj = Σ_k w_jk a_xk + b_j.
+
+    w (…, n_out, n_in), b (…, n_out), a (…, m, n_in) -> z (…, m, n_out). w_jk runs from neuron k to neuron j.
+    """
+    if w.ndim == a.ndim == 2:
+        return torch.addmm(b, a, w.mT)  # one kernel instead of two
+    return a @ w.mT + b.unsqueeze(-2)
+
+
+def output_error(grad_a: Tensor, sigma_prime: Tensor) -> Tensor:
+    """BP1: δᴸ = ∇ₐC ⊙ σ′(zᴸ).
+
+    grad_a ∂C_x/∂a of the output layer and sigma_prime σ′(zᴸ), both (…, m, n_L) -> δᴸ (…, m, n_L).
+    """
+    return grad_a * sigma_prime
+
+
+def hidden_error(w_next: Tensor, delta_next: Tensor, sigma_prime: Tensor) -> Tensor:
+    """BP2: δˡ = ((wˡ⁺¹)ᵀ δˡ⁺¹) ⊙ σ′(zˡ). With examples as rows, (wᵀδ)ᵀ is δ w.
+
+    w_next (…, n_next, n), delta_next (…, m, n_next), sigma_prime σ′(zˡ) (…, m, n) -> δˡ (…, m, n).
+    """
+    return (delta_next @ w_next) * sigma_prime
+
+
+def bias_gradient(delta: Tensor) -> Tensor:
+    """BP3: ∂C/∂b = δ, averaged over the examples.
+
+    delta (…, m, n_out) -> ∂C/∂b (…, n_out).
+    """
+    return delta.mean(-2)
+
+
+def weight_gradient(delta: Tensor, a: Tensor) -> Tensor:
+    """BP4: ∂C/∂w_jk = a_k δ_j, averaged over the examples: δᵀa / m.
+
+    delta (…, m, n_out), a the activation that entered the layer (…, m, n_in) -> ∂C/∂w (…, n_out, n_in).
+    """
+    return delta.mT @ a / delta.shape[-2]

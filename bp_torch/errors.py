@@ -1,0 +1,25 @@
+"""The errors that are this package's own. Everything else a user can get wrong is a ValueError."""
+
+
+class DataError(RuntimeError):
+    """A data set could not be had; the message says what was tried and what to do."""
+
+
+class CheckpointError(RuntimeError):
+    """A file does not hold a network that can be loaded; the message names the file."""
+
+
+class DivergenceError(ArithmeticError):
+    """Training met a value that is not finite.
+
+    epoch and batch count from 1, as the records do; layer is an index into `net.layers`. The network holds the weights
+    from the start of that epoch.
+    """
+
+    def __init__(self, epoch: int, batch: int, layer: int, what: str, lr: float) -> None:
+        super().__init__(
+            f"Training stopped in epoch {epoch}, batch {batch}: the first layer that is not finite is "
+            f"net.layers[{layer}] ({what}); try a smaller lr than {lr:g}, or look for NaN and Inf in the data. "
+            f"The network holds the weights from the start of epoch {epoch}."
+        )
+        self.epoch, self.batch, self.layer = epoch, batch, layer

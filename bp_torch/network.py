@@ -1,0 +1,256 @@
+"""A feed-forward network of raw tensors: forward, and the backward sweep that all of training is built on.
+
+Legend: sizes = [n_0, …, n_L]; layer l (l = 0 … L−1) has w (n_l+1, n_l) and b (n_l+1,), as torch's Linear and the book's
+w_jk. x is (m, n_0), y class indices (m,) or a matrix (m, n_L). Leading dimensions broadcast: see `stack`.
+
+The public methods check their arguments. The plain functions below them don't: they are what the training step runs.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from bp_torch import checks
+from bp_torch.activations import ACTIVATIONS, Activation
+from bp_torch.costs import COSTS, Cost
+from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
+from bp_torch.initialisers import INITIALISERS
+from bp_torch.randomness import generator
+
+
+class Layer(NamedTuple):
+    """The parameters of one layer: w (…, n_out, n_in) and b (…, n_out). Gradients are of this type too."""
+
+    w: Tensor
+    b: Tensor
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a forward pass computed.
+
+    a[l] (…, m, n_l) enters layer l: a[0] is x, a[-1] the output. z[l] (…, m, n_l+1) is layer l's weighted input.
+    """
+
+    a: tuple[Tensor, ...]
+    z: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class BackpropTrace(Trace):
+    """What a forward and a backward pass computed.
+
+    delta[l] (…, m, n_l+1) is layer l's error ∂C_x/∂z, one example a row and free of m. cost is C, 0-D (one a network
+    for a stack).
+    """
+
+    delta: tuple[Tensor, ...]
+    cost: Tensor
+
+
+@dataclass(frozen=True)
+class Network:
+    """A feed-forward network. Training changes the tensors of `layers` in place.
+
+    layers: the parameters, first layer first. activations: one a layer, the output layer's last.
+    cost_function: the entry of `COSTS`, or your own.
+    """
+
+    layers: tuple[Layer, ...]
+    activations: tuple[Activation, ...]
+    cost_function: Cost
+
+    def __post_init__(self) -> None:
+        if not self.layers or len(self.layers) != len(self.activations):
+            raise ValueError(f"{len(self.layers)} layers need as many activations, not {len(self.activations)}")
+        for l, (w, b) in enumerate(self.layers):
+            n_in = self.layers[l - 1].b.shape[-1] if l else w.shape[-1]
+            if w.ndim < 2 or w.shape[:-1] != b.shape or w.shape[-1] != n_in:
+                raise ValueError(
+                    f"layers[{l}] must have w (…, n_out, {n_in}) and b (…, n_out), "
+                    f"not {tuple(w.shape)} and {tuple(b.shape)}"
+                )
+        output = self.cost_function.output
+        if output is not None and output.name != self.activations[-1].name:
+            raise ValueError(
+                f"{self.cost_function.name} is the cost of {output.name} outputs, not of {self.activations[-1].name}: "
+                f"leave output out, or use cost='quadratic'"
+            )
+
+    @classmethod
+    def create(
+        cls,
+        sizes: Sequence[int],
+        *,
+        hidden: str | Activation | Sequence[str | Activation] = "sigmoid",
+        cost: str | Cost = "quadratic",
+        output: str | Activation | None = None,
+        init: str | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
+        """A network with random weights.
+
+        sizes: neurons of each layer, the inputs first, e.g. [784, 30, 10].
+        hidden: the hidden layers' activation, by name (a key of `ACTIVATIONS`) or as an `Activation`; one for all, or
+            one a hidden layer.
+        cost: a key of `COSTS`, or a `Cost`. quadratic takes any `output` activation ("sigmoid" if left out);
+            binary_cross_entropy goes with sigmoid outputs, softmax_cross_entropy with softmax.
+        init: a key of `INITIALISERS`; left out, each layer gets the one that fits its activation (`Activation.init`).
+        seed: the same seed gives the same network on every device, and in every dtype up to rounding.
+
+        Raises ValueError for a name, size, seed, device or dtype that can't be had.
+        """
+        if isinstance(sizes, (str, bytes)) or not isinstance(sizes, Sequence) or len(sizes) < 2:
+            raise ValueError(f"sizes must list the neurons of at least two layers, as in [784, 30, 10], not {sizes!r}")
+        sizes = [checks.whole("every layer size", n, 1) for n in sizes]
+        cost = cost if isinstance(cost, Cost) else COSTS[checks.one_of("cost", cost, COSTS)]
+        if isinstance(hidden, Sequence) and not isinstance(hidden, str):
+            if len(hidden) != len(sizes) - 2:
+                raise ValueError(f"sizes {sizes} have {len(sizes) - 2} hidden layers, and hidden names {len(hidden)}")
+            activations = [_activation(f) for f in hidden]
+        else:
+            activations = [_activation(hidden)] * (len(sizes) - 2)
+        if cost.output is not None and output in (None, cost.output.name):
+            activations.append(cost.output)
+        else:
+            activations.append(_activation("sigmoid" if output is None else output))
+        if init is not None:
+            checks.one_of("init", init, INITIALISERS)
+        if dtype not in checks.DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(map(str, checks.DTYPES))}, not {dtype}")
+        device = checks.available_device(device)
+        rng = generator("init", checks.whole("seed", seed, 0))
+        layers = []
+        for n_in, n_out, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
+            w, b = INITIALISERS[init or activation.init](n_in, n_out, rng)
+            layers.append(Layer(w.to(device, dtype), b.to(device, dtype)))
+        return cls(tuple(layers), tuple(activations), cost)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Neurons of each layer, the inputs first."""
+        return [self.layers[0].w.shape[-1], *(layer.b.shape[-1] for layer in self.layers)]
+
+    def forward(self, x: Tensor) -> Trace:
+        """Every weighted input and activation for the examples x (m, n_0)."""
+        return feed_forward(self, self._examples(x))
+
+    def backward(self, trace: Trace, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """The backward sweep: (l, δ of layer l), from the last layer to the first. See `errors`."""
+        return errors(self, trace, output_delta(self, trace, self._targets(y, trace.a[0])))
+
+    def gradients(self, x: Tensor, y: Tensor) -> tuple[Layer, ...]:
+        """∂C/∂w and ∂C/∂b of every layer, by BP3 and BP4, in the shape of `layers`."""
+        trace = self.forward(x)
+        found = [
+            Layer(weight_gradient(delta, trace.a[l]), bias_gradient(delta)) for l, delta in self.backward(trace, y)
+        ]
+        return tuple(reversed(found))
+
+    def cost(self, x: Tensor, y: Tensor) -> Tensor:
+        """C, the mean over the examples of C_x; 0-D (one a network for a stack)."""
+        y = self._targets(y, self._examples(x))
+        return mean_cost(self, feed_forward(self, x), y)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The class of each example (m,), int64: the largest output's index; of one output, whether it exceeds ½."""
+        return predicted_class(self.forward(x).a[-1])
+
+    def accuracy(self, x: Tensor, y: Tensor) -> float:
+        """The share of the examples whose predicted class is right, from 0 to 1 (over all networks of a stack).
+
+        y: class indices, or a matrix of zeros and ones. Raises ValueError for real-valued targets, which have no class.
+        """
+        self._targets(y, self._examples(x))
+        labels = class_labels(y)
+        if labels is None:
+            raise ValueError("accuracy needs classes: y must be class indices or a matrix of zeros and ones")
+        return (self.predict(x) == labels).double().mean().item()
+
+    def _examples(self, x: object) -> Tensor:
+        return checks.examples(x, self.sizes[0], self.layers[0].w)
+
+    def _targets(self, y: object, x: Tensor) -> Tensor:
+        return checks.targets(y, x, self.sizes[-1], self.layers[0].w)
+
+
+def backprop(net: Network, x: Tensor, y: Tensor) -> BackpropTrace:
+    """One forward and one backward pass, with everything they computed.
+
+    x (m, n_0), y class indices (m,) or a matrix (m, n_L). Raises ValueError for a wrong shape, dtype, device or label.
+    """
+    y = net._targets(y, net._examples(x))
+    trace = feed_forward(net, x)
+    delta = [delta for _, delta in errors(net, trace, output_delta(net, trace, y))]
+    return BackpropTrace(trace.a, trace.z, tuple(reversed(delta)), mean_cost(net, trace, y))
+
+
+def stack(networks: Sequence[Network]) -> Network:
+    """K networks of one shape as one, with w (K, n_out, n_in) and b (K, n_out) copied from theirs.
+
+    It runs through the same equations: results get a leading dimension K. x may be shared, (m, n_0), or (K, m, n_0).
+    """
+    first = networks[0]
+    if any(net.activations != first.activations or net.cost_function != first.cost_function for net in networks):
+        raise ValueError("only networks with the same activations and cost can be stacked")
+    if any(net.sizes != first.sizes for net in networks):
+        raise ValueError("only networks of the same sizes can be stacked")
+    layers = tuple(
+        Layer(torch.stack([net.layers[l].w for net in networks]), torch.stack([net.layers[l].b for net in networks]))
+        for l in range(len(first.layers))
+    )
+    return Network(layers, first.activations, first.cost_function)
+
+
+def _activation(choice: str | Activation) -> Activation:
+    return choice if isinstance(choice, Activation) else ACTIVATIONS[checks.one_of("activation", choice, ACTIVATIONS)]
+
+
+def feed_forward(net: Network, x: Tensor) -> Trace:
+    """The forward pass: z = w a + b and a = σ(z), layer by layer."""
+    a, z = [x], []
+    for (w, b), activation in zip(net.layers, net.activations, strict=True):
+        z.append(weighted_input(w, b, a[-1]))
+        a.append(activation.f(z[-1]))
+    return Trace(tuple(a), tuple(z))
+
+
+def output_delta(net: Network, trace: Trace, y: Tensor) -> Tensor:
+    """BP1: the error δᴸ (…, m, n_L) of the output layer for the target matrix y (…, m, n_L)."""
+    return net.cost_function.error(net.activations[-1], trace.z[-1], trace.a[-1], y)
+
+
+def errors(net: Network, trace: Trace, delta: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The errors, from the last layer to the first, by BP2: yields (l, δ of layer l), starting from δᴸ = delta.
+
+    δ of the layer below is computed before δ of a layer is yielded, so the consumer may change that layer's w at once.
+    The sweep is linear in δᴸ: scale that, and every error is scaled alike.
+    """
+    for l in range(len(net.layers) - 1, 0, -1):
+        sigma_prime = net.activations[l - 1].derivative(trace.z[l - 1], trace.a[l])
+        below = hidden_error(net.layers[l].w, delta, sigma_prime)
+        yield l, delta
+        delta = below
+    yield 0, delta
+
+
+def mean_cost(net: Network, trace: Trace, y: Tensor) -> Tensor:
+    """C = (1/m) Σ_x C_x for the target matrix y (…, m, n_L)."""
+    return net.cost_function.value(trace.z[-1], trace.a[-1], y).mean(-1)
+
+
+def predicted_class(a: Tensor) -> Tensor:
+    """The class (…, m) that the outputs a (…, m, n_L) stand for."""
+    return a.argmax(-1) if a.shape[-1] > 1 else (a.squeeze(-1) > 0.5).long()
+
+
+def class_labels(y: Tensor) -> Tensor | None:
+    """The classes (…, m) of checked targets: class indices as they are, zeros and ones by the one; else None."""
+    if not y.is_floating_point():
+        return y
+    return predicted_class(y) if bool(((y == 0) | (y == 1)).all()) else None

@@ -1,0 +1,161 @@
+"""The training loop: a generator of records, so that early stopping, logging and saving are the caller's own code."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bp_torch import checks
+from bp_torch.errors import DivergenceError
+from bp_torch.network import Layer, Network, Trace, class_labels, feed_forward, mean_cost, predicted_class
+from bp_torch.training.batches import chunks, shuffled
+from bp_torch.training.step import rate_of, sgd_step
+
+ENGINES = ("auto", "eager")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one epoch of training came to.
+
+    epoch counts from 1. cost is the mean of C_x over the epoch, each example's taken just before its batch's step.
+    validation_cost and validation_accuracy (0 to 1) are taken at the end of the epoch; None without validation data,
+    and the accuracy also for real-valued targets. seconds is the time spent training, validation left out.
+    """
+
+    epoch: int
+    cost: float
+    validation_cost: float | None
+    validation_accuracy: float | None
+    seconds: float
+    examples_per_second: float
+
+
+def train(
+    net: Network,
+    data: tuple[Tensor, Tensor],
+    *,
+    epochs: int = 30,
+    batch_size: int = 10,
+    lr: float = 3.0,
+    validation: tuple[Tensor, Tensor] | None = None,
+    seed: int = 0,
+    engine: str = "auto",
+) -> Iterator[Record]:
+    """Mini-batch stochastic gradient descent: changes `net` in place and yields a `Record` after every epoch.
+
+    data, validation: (x, y) of the network's dtype and on its device; x (m, n_0), y class indices (m,) or a matrix
+        (m, n_L).
+    batch_size: examples a step; the last batch of an epoch holds what is left over, and its gradient is its own mean.
+    lr: η, the step along −∂C/∂w. The defaults of epochs, batch_size and lr are the book's, for sigmoid and quadratic.
+    seed: the batches of an epoch depend on seed and epoch alone. The same seed twice gives the same weights, to the
+        bit, on the CPU.
+    engine: "eager" runs the step as written; "auto" chooses.
+
+    Arguments are checked when train is called, work starts with the first `next`. Raises ValueError for an argument
+    that can't be used, DivergenceError (from the generator) where a value is no longer finite.
+    """
+    if net.layers[0].w.ndim != 2:
+        raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
+    x, y, _ = _pair("data", data, net)
+    held_out = None if validation is None else _pair("validation", validation, net)
+    epochs, batch_size = checks.whole("epochs", epochs, 1), checks.whole("batch_size", batch_size, 1)
+    lr, seed = checks.positive("lr", lr), checks.whole("seed", seed, 0)
+    checks.one_of("engine", engine, ENGINES)
+    return _records(net, x, y, held_out, epochs, min(batch_size, len(x)), lr, seed)
+
+
+def _pair(name: str, pair: object, net: Network) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A checked pair as x, its target matrix, and its classes (None for real-valued targets)."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ValueError(f"{name} must be a pair (x, y), not {type(pair).__name__}")
+    x = checks.examples(pair[0], net.sizes[0], net.layers[0].w)
+    if x.ndim != 2:
+        raise ValueError(f"{name}: x must have the shape (m, {net.sizes[0]}) to train on, not {tuple(x.shape)}")
+    return x, checks.targets(pair[1], x, net.sizes[-1], net.layers[0].w), class_labels(pair[1])
+
+
+def _records(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    held_out: tuple[Tensor, Tensor, Tensor | None] | None,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+) -> Iterator[Record]:
+    for epoch in range(1, epochs + 1):
+        before = [Layer(w.clone(), b.clone()) for w, b in net.layers]
+        began = time.perf_counter()
+        order = shuffled(len(x), seed, epoch)
+        cost = eager_epoch(net, x, y, order, batch_size, lr) / len(x)
+        seconds = time.perf_counter() - began
+        if not math.isfinite(cost) or not all(bool(t.isfinite().all()) for layer in net.layers for t in layer):
+            _restore(net, before)
+            batch, layer, what = _first_not_finite(net, x, y, order, batch_size, lr)
+            _restore(net, before)
+            raise DivergenceError(epoch, batch, layer, what, lr)
+        validation_cost, validation_accuracy = (None, None) if held_out is None else _evaluate(net, *held_out)
+        yield Record(epoch, cost, validation_cost, validation_accuracy, seconds, len(x) / seconds)
+
+
+@torch.inference_mode()
+def eager_epoch(net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: int, lr: float) -> float:
+    """One epoch of steps, as written; returns Σ_x C_x, and stops early where that is not finite."""
+    rates = {m: rate_of(lr, m, like=y) for m in (batch_size, len(x) % batch_size) if m}
+    total = 0.0
+    for chunk in chunks(x, y, order, batch_size):
+        outputs: list[tuple[Tensor, Tensor]] = []
+        for x_batch, y_batch in chunk.batches:
+            trace = sgd_step(net, x_batch, y_batch, rates[len(x_batch)])
+            outputs.append((trace.z[-1], trace.a[-1]))
+        z, a = map(torch.cat, zip(*outputs, strict=True))
+        total += net.cost_function.value(z, a, chunk.y).sum(dtype=torch.float64).item()
+        if not math.isfinite(total):
+            break
+    return total
+
+
+@torch.inference_mode()
+def _evaluate(net: Network, x: Tensor, y: Tensor, labels: Tensor | None) -> tuple[float, float | None]:
+    trace = feed_forward(net, x)
+    right = None if labels is None else (predicted_class(trace.a[-1]) == labels).double().mean().item()
+    return mean_cost(net, trace, y).item(), right
+
+
+def _restore(net: Network, layers: list[Layer]) -> None:
+    for layer, before in zip(net.layers, layers, strict=True):
+        for tensor, value in zip(layer, before, strict=True):
+            tensor.copy_(value)
+
+
+@torch.inference_mode()
+def _first_not_finite(
+    net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: int, lr: float
+) -> tuple[int, int, str]:
+    """Replays an epoch that failed, step by step, and says where: the batch (from 1), the layer, and what it was."""
+    pairs = (pair for chunk in chunks(x, y, order, batch_size) for pair in chunk.batches)
+    for batch, (x_batch, y_batch) in enumerate(pairs, start=1):
+        trace = sgd_step(net, x_batch, y_batch, rate_of(lr, len(x_batch), like=y))
+        for l, what, tensor in _in_order(net, trace, y_batch):
+            if not tensor.isfinite().all():
+                return batch, l, what
+    return math.ceil(len(x) / batch_size), len(net.layers) - 1, "its cost"
+
+
+def _in_order(net: Network, trace: Trace, y: Tensor) -> Iterator[tuple[int, str, Tensor]]:
+    """What a step computed, in the order it did: (layer, what it is, tensor)."""
+    last = len(net.layers) - 1
+    yield 0, "its input x", trace.a[0]
+    for l in range(last + 1):
+        yield l, "its weighted input z", trace.z[l]
+        yield l, "its activation a", trace.a[l + 1]
+    yield last, "its targets y", y
+    yield last, "its cost", mean_cost(net, trace, y)
+    for l in range(last, -1, -1):
+        yield l, "its weights after the step", net.layers[l].w
+        yield l, "its biases after the step", net.layers[l].b

@@ -1,0 +1,87 @@
+"""Evaluates a saved run on a data set, or reads digits from image files.
+
+RUN is a folder written by scripts/train.py. Without images: cost and accuracy on the test set the run was made with.
+With images: the digit of each and the probability that the network gives every digit (for sigmoid outputs, which are
+ten separate yes-or-no answers, the ten probabilities need not sum to 100 %).
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import common
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+import bp_torch as bp
+
+EXAMPLE = """example:
+  python scripts/predict.py runs/mine
+  python scripts/predict.py runs/mine seven.png photo.jpg
+"""
+DIGIT_SHARE = {28: 20 / 28, 8: 1.0}  # of the image's side that the digit itself fills: MNIST leaves a margin of 4
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="the run folder")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", type=Path, help="one digit each, dark on light or the reverse"
+    )
+    common.add_data_options(parser, default=None)
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
+    if not (options.run / "weights.safetensors").is_file() or not (options.run / "config.json").is_file():
+        raise ValueError(f"{options.run} is not a run folder: name one that scripts/train.py wrote")
+    net = bp.load(options.run / "weights.safetensors", device=common.device_named(options.device))
+    if options.images:
+        side = math.isqrt(net.sizes[0])
+        x = torch.stack([pixels(path, side) for path in options.images]).to(net.layers[0].w)
+        for path, outputs in zip(options.images, net.forward(x).a[-1].tolist(), strict=True):
+            shares = "  ".join(f"{digit}: {share:.1%}" for digit, share in enumerate(outputs))
+            print(f"{path}: {outputs.index(max(outputs))}  ({shares})")
+        return 0
+    dataset = options.dataset or json.loads((options.run / "config.json").read_text())["dataset"]
+    x, y = common.load(dataset, "test", options.data_dir, net)
+    print(f"{dataset}, {len(x)} test digits: accuracy {net.accuracy(x, y):.2%}, cost {net.cost(x, y):.5f}")
+    return 0
+
+
+def pixels(path: Path, side: int) -> Tensor:
+    """An image file as a network's input (side²,) in [0, 1], light on dark as the data sets are.
+
+    An image of side × side pixels is taken as it is; any other has its digit cut out, scaled and centred.
+    """
+    try:
+        image = ImageOps.exif_transpose(Image.open(path)).convert("L")
+    except (OSError, UnidentifiedImageError) as error:
+        raise ValueError(f"{path} can't be read as an image: {error}") from error
+    edge = torch.tensor([image.getpixel((x, y)) for x in (0, image.width - 1) for y in (0, image.height - 1)])
+    if edge.float().mean() > 127:
+        image = ImageOps.invert(image)
+    if image.size != (side, side):
+        image = _centred(image, side)
+    return torch.tensor(list(image.tobytes()), dtype=torch.float32) / 255
+
+
+def _centred(image: Image.Image, side: int) -> Image.Image:
+    """The digit scaled to the share of the side that it fills in the data set, in the middle of a black square."""
+    image = ImageOps.autocontrast(image)
+    ink = Image.eval(image, lambda value: 255 if value > 127 else 0)
+    box = ink.getbbox() or (0, 0, *image.size)
+    room = round(side * DIGIT_SHARE.get(side, 1.0))
+    digit = ImageOps.contain(image.crop(box), (room, room), Image.Resampling.BOX)
+    square = Image.new("L", (side, side))
+    square.paste(digit, ((side - digit.width) // 2, (side - digit.height) // 2))
+    return square
+
+
+if __name__ == "__main__":
+    common.run(main)
