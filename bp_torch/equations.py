@@ -7,7 +7,6 @@ and broadcasts over any leading ones, so a stack of K networks (w of shape (K, n
 A row of δ is one example's own error ∂C_x/∂z. C is the mean of the C_x: it enters once, in BP3 and BP4.
 """
 
-import torch
 from torch import Tensor
 
 
@@ -16,9 +15,8 @@ def weighted_input(w: Tensor, b: Tensor, a: Tensor) -> Tensor:
 
     w (…, n_out, n_in), b (…, n_out), a (…, m, n_in) -> z (…, m, n_out). w_jk runs from neuron k to neuron j.
     """
-    if w.ndim == a.ndim == 2:
-        return torch.addmm(b, a, w.mT)  # one kernel instead of two
-    return a @ w.mT + b.unsqueeze(-2)
+    z = a @ w.mT
+    return z.add_(b if b.ndim == 1 else b.unsqueeze(-2))
 
 
 def output_error(grad_a: Tensor, sigma_prime: Tensor) -> Tensor:

@@ -28,8 +28,7 @@ class Layer(NamedTuple):
     b: Tensor
 
 
-@dataclass(frozen=True)
-class Trace:
+class Trace(NamedTuple):
     """What a forward pass computed.
 
     a[l] (…, m, n_l) enters layer l: a[0] is x, a[-1] the output. z[l] (…, m, n_l+1) is layer l's weighted input.
@@ -39,14 +38,15 @@ class Trace:
     z: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class BackpropTrace(Trace):
-    """What a forward and a backward pass computed.
+class BackpropTrace(NamedTuple):
+    """What a forward and a backward pass computed: a and z as in `Trace`, and the backward pass.
 
     delta[l] (…, m, n_l+1) is layer l's error ∂C_x/∂z, one example a row and free of m. cost is C, 0-D (one a network
     for a stack).
     """
 
+    a: tuple[Tensor, ...]
+    z: tuple[Tensor, ...]
     delta: tuple[Tensor, ...]
     cost: Tensor
 
@@ -140,7 +140,7 @@ class Network:
         """Every weighted input and activation for the examples x (m, n_0)."""
         return feed_forward(self, self._examples(x))
 
-    def backward(self, trace: Trace, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def backward(self, trace: Trace | BackpropTrace, y: Tensor) -> Iterator[tuple[int, Tensor]]:
         """The backward sweep: (l, δ of layer l), from the last layer to the first. See `errors`."""
         return errors(self, trace, output_delta(self, trace, self._targets(y, trace.a[0])))
 
@@ -214,18 +214,18 @@ def _activation(choice: str | Activation) -> Activation:
 def feed_forward(net: Network, x: Tensor) -> Trace:
     """The forward pass: z = w a + b and a = σ(z), layer by layer."""
     a, z = [x], []
-    for (w, b), activation in zip(net.layers, net.activations, strict=True):
+    for (w, b), activation in zip(net.layers, net.activations):  # noqa: B905 (checked when the network was made)
         z.append(weighted_input(w, b, a[-1]))
         a.append(activation.f(z[-1]))
     return Trace(tuple(a), tuple(z))
 
 
-def output_delta(net: Network, trace: Trace, y: Tensor) -> Tensor:
+def output_delta(net: Network, trace: Trace | BackpropTrace, y: Tensor) -> Tensor:
     """BP1: the error δᴸ (…, m, n_L) of the output layer for the target matrix y (…, m, n_L)."""
     return net.cost_function.error(net.activations[-1], trace.z[-1], trace.a[-1], y)
 
 
-def errors(net: Network, trace: Trace, delta: Tensor) -> Iterator[tuple[int, Tensor]]:
+def errors(net: Network, trace: Trace | BackpropTrace, delta: Tensor) -> Iterator[tuple[int, Tensor]]:
     """The errors, from the last layer to the first, by BP2: yields (l, δ of layer l), starting from δᴸ = delta.
 
     δ of the layer below is computed before δ of a layer is yielded, so the consumer may change that layer's w at once.

@@ -8,15 +8,14 @@ from torch import Tensor
 
 from bp_torch.randomness import generator
 
-CHUNK_BYTES = 4 << 20  # one gather fills about this much: large enough to be rare, small enough to stay in the cache
+CHUNK_BYTES = 2 << 20  # one gather fills about this much: large enough to be rare, small enough to stay in the cache
 
 
 class Chunk(NamedTuple):
-    """Consecutive mini-batches, gathered at once: x (rows, n_0), y (rows, n_L), and their split into `batches`."""
+    """Consecutive mini-batches, gathered at once: their targets y (rows, n_L), and each one's (x, y) and size."""
 
-    x: Tensor
     y: Tensor
-    batches: tuple[tuple[Tensor, Tensor], ...]
+    batches: list[tuple[Tensor, Tensor, int]]
 
 
 def shuffled(m: int, seed: int, epoch: int) -> Tensor:
@@ -29,5 +28,6 @@ def chunks(x: Tensor, y: Tensor, order: Tensor, batch_size: int) -> Iterator[Chu
     batches = max(1, CHUNK_BYTES // (batch_size * x[0].nbytes))
     for index in order.to(x.device).split(batches * batch_size):
         chunk_x, chunk_y = x.index_select(0, index), y.index_select(0, index)
-        pairs = zip(chunk_x.split(batch_size), chunk_y.split(batch_size), strict=True)
-        yield Chunk(chunk_x, chunk_y, tuple(pairs))
+        sizes = [min(batch_size, len(index) - start) for start in range(0, len(index), batch_size)]
+        split = zip(chunk_x.split(batch_size), chunk_y.split(batch_size), sizes, strict=True)
+        yield Chunk(chunk_y, list(split))

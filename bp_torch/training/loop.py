@@ -110,8 +110,8 @@ def eager_epoch(net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: i
     total = 0.0
     for chunk in chunks(x, y, order, batch_size):
         outputs: list[tuple[Tensor, Tensor]] = []
-        for x_batch, y_batch in chunk.batches:
-            trace = sgd_step(net, x_batch, y_batch, rates[len(x_batch)])
+        for x_batch, y_batch, m in chunk.batches:
+            trace = sgd_step(net, x_batch, y_batch, rates[m])
             outputs.append((trace.z[-1], trace.a[-1]))
         z, a = map(torch.cat, zip(*outputs, strict=True))
         total += net.cost_function.value(z, a, chunk.y).sum(dtype=torch.float64).item()
@@ -138,9 +138,9 @@ def _first_not_finite(
     net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: int, lr: float
 ) -> tuple[int, int, str]:
     """Replays an epoch that failed, step by step, and says where: the batch (from 1), the layer, and what it was."""
-    pairs = (pair for chunk in chunks(x, y, order, batch_size) for pair in chunk.batches)
-    for batch, (x_batch, y_batch) in enumerate(pairs, start=1):
-        trace = sgd_step(net, x_batch, y_batch, rate_of(lr, len(x_batch), like=y))
+    batches = (batch for chunk in chunks(x, y, order, batch_size) for batch in chunk.batches)
+    for batch, (x_batch, y_batch, m) in enumerate(batches, start=1):
+        trace = sgd_step(net, x_batch, y_batch, rate_of(lr, m, like=y))
         for l, what, tensor in _in_order(net, trace, y_batch):
             if not tensor.isfinite().all():
                 return batch, l, what
