@@ -72,15 +72,22 @@ def pixels(path: Path, side: int) -> Tensor:
 
 
 def _centred(image: Image.Image, side: int) -> Image.Image:
-    """The digit scaled to the share of the side that it fills in the data set, in the middle of a black square."""
+    """The digit as the data sets show it: scaled to its share of the side, centre of mass in the middle, on black."""
     image = ImageOps.autocontrast(image)
     ink = Image.eval(image, lambda value: 255 if value > 127 else 0)
     box = ink.getbbox() or (0, 0, *image.size)
     room = round(side * DIGIT_SHARE.get(side, 1.0))
     digit = ImageOps.contain(image.crop(box), (room, room), Image.Resampling.BOX)
+    weights = torch.tensor(list(digit.tobytes()), dtype=torch.float64).view(digit.height, digit.width)
     square = Image.new("L", (side, side))
-    square.paste(digit, ((side - digit.width) // 2, (side - digit.height) // 2))
+    square.paste(digit, (_margin(weights.sum(0), side), _margin(weights.sum(1), side)))
     return square
+
+
+def _margin(mass: Tensor, side: int) -> int:
+    """Where to start a line of pixels so that its centre of mass lies in the middle of the side, if there is room."""
+    centre = (mass * torch.arange(0.5, len(mass))).sum() / mass.sum()
+    return min(max(round(side / 2 - centre.item()), 0), side - len(mass))
 
 
 if __name__ == "__main__":

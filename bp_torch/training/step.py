@@ -25,7 +25,7 @@ def rate_of(lr: float, m: int, like: Tensor) -> Rate:
 
 
 def sgd_step(net: Network, x: Tensor, y: Tensor, rate: Rate) -> Trace:
-    """Descends one step on the batch x (…, m, n_0), y (…, m, n_L), in place; returns the forward pass it was made from."""
+    """Descends one step on the batch x (…, m, n_0), y (…, m, n_L), in place; returns the forward pass it came from."""
     trace = feed_forward(net, x)
     for l, delta in errors(net, trace, output_delta(net, trace, y)):
         descend(net.layers[l], delta, trace.a[l], rate)

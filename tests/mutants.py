@@ -1,0 +1,83 @@
+"""Breaks one line of the package at a time and demands that the suite fails: python tests/mutants.py.
+
+Each mutant is a copy of the repository with one text replaced; the copy without a replacement has to pass.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TESTS = ["tests/test_equations.py", "tests/test_gradients.py", "tests/training/test_train.py"]  # the quick ones
+
+MUTANTS = [
+    ("BP1 with the wrong sign", "costs.py", "output_error(a - y,", "output_error(y - a,"),
+    ("BP1 without σ′", "equations.py", "return grad_a * sigma_prime", "return grad_a"),
+    ("BP2 without σ′", "equations.py", "(delta_next @ w_next) * sigma_prime", "delta_next @ w_next"),
+    ("BP2 with the wrong sign", "equations.py", "return (delta_next @ w_next)", "return -(delta_next @ w_next)"),
+    ("BP2 with w transposed", "equations.py", "(delta_next @ w_next)", "(delta_next @ w_next.mT)"),
+    (
+        "BP2 with the w of the layer below",
+        "network.py",
+        "net.layers[l].w, delta, sigma",
+        "net.layers[l - 1].w, delta, sigma",
+    ),
+    ("BP2 with the σ′ of the layer above", "network.py", "trace.z[l - 1], trace.a[l])", "trace.z[l], trace.a[l + 1])"),
+    ("BP3 without 1/m", "equations.py", "return delta.mean(-2)", "return delta.sum(-2)"),
+    ("no bias gradient", "equations.py", "return delta.mean(-2)", "return 0 * delta.mean(-2)"),
+    ("BP4 without 1/m", "equations.py", "delta.mT @ a / delta.shape[-2]", "delta.mT @ a"),
+    ("BP4 with the wrong sign", "equations.py", "return delta.mT @ a", "return -delta.mT @ a"),
+    ("z with w transposed", "equations.py", "a @ w.mT", "a @ w"),
+    ("z without b", "equations.py", "z.add_(b if b.ndim == 1 else b.unsqueeze(-2))", "z"),
+    ("the step uphill", "training/step.py", "return Rate(-lr / m", "return Rate(lr / m"),
+    ("the step without 1/m", "training/step.py", "return Rate(-lr / m", "return Rate(-lr"),
+    ("the step without the biases", "training/step.py", "        b.addmv_(delta_t, rate.column)\n", ""),
+    ("the ragged batch's 1/m from the full batch", "training/loop.py", "rates[m])", "rates[batch_size])"),
+]
+
+
+def survives(name: str, file: str = "", text: str = "", replacement: str = "") -> bool:
+    """Whether the tests pass on a copy in which `text` of `file` is replaced."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for part in ("bp_torch", "tests", "scripts"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        if file:
+            path = copy / "bp_torch" / file
+            source = path.read_text()
+            if source.count(text) != 1:
+                sys.exit(
+                    f"{name}: {file} holds {text!r} {source.count(text)} times, not once: bring this list up to date"
+                )
+            path.write_text(source.replace(text, replacement))
+        python = [sys.executable, "-P"]  # the copy is found through PYTHONPATH, nothing through the current folder
+        environment = {**os.environ, "PYTHONPATH": folder}
+        where = [*python, "-c", "import bp_torch; print(bp_torch.__file__)"]
+        found = subprocess.run(where, cwd=copy, env=environment, capture_output=True, text=True, check=False).stdout
+        if not found.startswith(folder):
+            sys.exit(f"the copy in {folder} was to be tested, not {found!r}")
+        tests = [*python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS]
+        done = subprocess.run(tests, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 1):  # 1: tests failed; anything else, they could not be run
+            sys.exit(f"{name}: the tests could not be run\n{done.stdout}{done.stderr}")
+        return done.returncode == 0
+
+
+def main() -> None:
+    if not survives("no mutant"):
+        sys.exit("the tests fail without any mutant")
+    alive = []
+    for mutant in MUTANTS:
+        lives = survives(*mutant)
+        print(f"{'ALIVE ' if lives else 'killed'}  {mutant[0]}", flush=True)
+        alive += [mutant[0]] if lives else []
+    print(f"{len(MUTANTS) - len(alive)} of {len(MUTANTS)} mutants killed")
+    sys.exit(bool(alive))
+
+
+if __name__ == "__main__":
+    main()

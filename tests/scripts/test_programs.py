@@ -1,0 +1,203 @@
+"""The command-line programs, run as a user runs them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import common
+import predict
+import pytest
+import torch
+import train
+from PIL import Image, ImageOps
+
+import bp_torch as bp
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(
+    script: str, *arguments: object, cwd: Path = ROOT, python: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *python, str(ROOT / "scripts" / script), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run on the digits with the defaults: its folder, and what was printed."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    done = run("train.py", "--dataset", "digits", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_training_ends_in_a_run_folder_and_a_summary(trained: tuple[Path, str]) -> None:
+    out, printed = trained
+    names = ["config.json", "confusion.png", "curve.png", "metrics.jsonl", "weights.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    config = json.loads((out / "config.json").read_text())
+    assert (config["sizes"], config["lr"], config["init"], config["seed"]) == ([64, 30, 10], 3.0, "normal", 0)
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in metrics] == list(range(1, 31))
+    best = max(record["validation_accuracy"] for record in metrics)
+    assert best >= 0.96
+    assert f"final {metrics[-1]['validation_accuracy']:.2%}, best {best:.2%}" in printed
+    assert str(out / "curve.png") in printed
+    for name in ("curve.png", "confusion.png"):
+        with Image.open(out / name) as picture:
+            assert picture.width > 400
+    assert bp.load(out / "weights.safetensors").accuracy(*bp.data.digits("test")) == metrics[-1]["validation_accuracy"]
+
+
+def test_the_same_command_gives_the_same_weights(trained: tuple[Path, str], tmp_path: Path) -> None:
+    run("train.py", "--dataset", "digits", "--out", tmp_path / "again")
+    first, again = (bp.load(out / "weights.safetensors") for out in (trained[0], tmp_path / "again"))
+    for one, other in zip(first.layers, again.layers, strict=True):
+        assert torch.equal(one.w, other.w)
+        assert torch.equal(one.b, other.b)
+
+
+def test_predict_evaluates_on_the_runs_own_data_set(trained: tuple[Path, str]) -> None:
+    done = run("predict.py", trained[0])
+    accuracy = bp.load(trained[0] / "weights.safetensors").accuracy(*bp.data.digits("test"))
+    assert f"digits, 360 test digits: accuracy {accuracy:.2%}" in done.stdout
+
+
+def test_predict_reads_images(trained: tuple[Path, str], tmp_path: Path) -> None:
+    """An image of the data set's own size is taken as it is, dark on light as well."""
+    x, _ = bp.data.digits("test")
+    net = bp.load(trained[0] / "weights.safetensors")
+    paths = []
+    for i in range(3):
+        image = Image.frombytes("L", (8, 8), bytes((x[i] * 255).round().to(torch.uint8).tolist()))
+        image.save(tmp_path / f"{i}-light.png")
+        ImageOps.invert(image).save(tmp_path / f"{i}-dark.png")
+        paths += [tmp_path / f"{i}-light.png", tmp_path / f"{i}-dark.png"]
+    lines = run("predict.py", trained[0], *paths).stdout.splitlines()
+    for line, path, i in zip(lines, paths, [0, 0, 1, 1, 2, 2], strict=True):
+        digit, sure = int(net.predict(x[i : i + 1])), net.forward(x[i : i + 1]).a[-1].max().item()
+        assert line.startswith(f"{path}: {digit}  (0: ")
+        shares = {int(d): float(share) / 100 for d, share in re.findall(r"(\d): ([\d.]+)%", line.split("(")[1])}
+        assert shares[digit] == pytest.approx(sure, abs=0.01)
+
+
+@pytest.mark.parametrize("ink", [255, 0])
+def test_a_larger_image_is_cut_scaled_and_centred(tmp_path: Path, ink: int) -> None:
+    """As MNIST was made: the digit in a box of 20 pixels, its centre of mass in the middle."""
+    image = Image.new("L", (200, 120), 255 - ink)
+    image.paste(ink, (150, 20, 170, 100))  # a bar of 20 × 80, off the middle
+    image.save(tmp_path / "one.png")
+    square = predict.pixels(tmp_path / "one.png", 28).view(28, 28)
+    assert square.max() == 1
+    rows, columns = (square > 0.5).nonzero().unbind(1)
+    assert (rows.min(), rows.max()) == (4, 23)
+    assert columns.max() - columns.min() + 1 == 5
+    assert columns.double().mean().item() == pytest.approx(13.5, abs=0.6)
+
+
+def test_a_divergence_ends_with_1_and_keeps_the_run(tmp_path: Path) -> None:
+    diverging = ["--activation", "identity", "--cost", "softmax_cross_entropy", "--lr", 1e30]
+    done = run("train.py", "--dataset", "digits", *diverging, "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "Training stopped in epoch" in done.stderr
+    assert "Traceback" not in done.stderr
+    net = bp.load(tmp_path / "run" / "weights.safetensors")
+    assert all(t.isfinite().all() for layer in net.layers for t in layer)
+
+
+BAD = [
+    (["--hidden", "3O"], "--hidden must list whole numbers"),
+    (["--hidden", "0"], "layer size must be a whole number of at least 1"),
+    (["--activation", "sigmoyd"], "unknown activation 'sigmoyd': choose one of identity, sigmoid"),
+    (["--cost", "mse"], "unknown cost 'mse': choose one of quadratic"),
+    (["--init", "zeros"], "unknown init 'zeros': choose one of normal"),
+    (["--epochs", "0"], "--epochs must be a whole number of at least 1"),
+    (["--batch-size", "0"], "--batch-size must be a whole number of at least 1"),
+    (["--lr", "0"], "--lr must be a positive, finite number"),
+    (["--lr", "nan"], "--lr must be a positive, finite number"),
+    (["--seed", "-1"], "seed must be a whole number of at least 0"),
+    (["--device", "cuda:99"], "use 'cpu'"),
+    (["--device", "tpu"], "unknown device 'tpu'"),
+    (["--dataset", "cifar"], "invalid choice: 'cifar'"),
+    (["--dtype", "int8"], "invalid choice: 'int8'"),
+    (["--out", "{full}"], "is not empty"),
+    (["--out", "{full}/file"], "is a file"),
+    (["--out", "{full}/file/run"], "can't be written"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "file").touch()
+    out = [] if "--out" in arguments else ["--out", str(tmp_path / "run")]
+    filled = [argument.format(full=full) for argument in arguments]
+    monkeypatch.setattr("sys.argv", ["train.py", "--dataset", "digits", *filled, *out])
+    with pytest.raises(SystemExit) as ended:
+        common.run(train.main)
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert message in printed.err.splitlines()[-1]
+    assert printed.out == ""
+    assert sorted(tmp_path.iterdir()) == [full]
+
+
+def test_checks_hold_without_assertions(tmp_path: Path) -> None:
+    code = """
+import torch, bp_torch as bp
+net = bp.Network.create([5, 3])
+for bad in (torch.full((6,), 3), torch.full((6,), -1), torch.full((6,), 0.5)):
+    try:
+        bp.train(net, (torch.zeros(6, 5), bad))
+    except ValueError:
+        continue
+    raise SystemExit(1)
+"""
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_mnist_that_cant_be_had_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("in the way of the folder")
+    done = run("train.py", "--out", tmp_path / "run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "python scripts/train.py --dataset digits" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("run_folder", "message"), [("nowhere", "is not a run folder"), (".", "is not a run folder")])
+def test_predict_refuses_what_is_not_a_run(tmp_path: Path, run_folder: str, message: str) -> None:
+    done = run("predict.py", tmp_path / run_folder)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_predict_refuses_what_is_not_an_image(trained: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("seven")
+    done = run("predict.py", trained[0], tmp_path / "text.png")
+    assert done.returncode == 2
+    assert "can't be read as an image" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "benchmark.py"])
+def test_help_has_an_example(script: str) -> None:
+    done = run(script, "--help")
+    assert done.returncode == 0
+    assert f"example:\n  python scripts/{script}" in done.stdout
+
+
+def test_the_benchmark_runs_and_its_contenders_agree() -> None:
+    done = run("benchmark.py", "--examples", 2000, "--repeats", 1)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()[2:]] == ["bp eager", "NumPy", "torch autograd"]
