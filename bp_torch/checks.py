@@ -25,6 +25,13 @@ def whole(what: str, value: object, least: int) -> int:
     return int(value)
 
 
+def seed(value: object) -> int:
+    """`value` as an int, if it is a seed: torch's CPU generator keeps 32 bits of it."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to 2**32 - 1, not {value!r}")
+    return int(value)
+
+
 def positive(what: str, value: object) -> float:
     """`value` as a float, if it is positive and finite."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:

@@ -1,7 +1,7 @@
 """INITIALISERS: how random weights and biases are drawn, one entry each. Legend: a layer of n_out neurons fed by n_in.
 
-Each takes (n_in, n_out, generator) and gives w (n_out, n_in) and b (n_out,) in float64 on the CPU, to be rounded to the
-network's dtype: so a seed means the same network everywhere.
+Each takes (n_in, n_out, generator) and gives w (n_out, n_in) and b (n_out,) in float32 on the CPU, w drawn before b, to
+be converted to the network's dtype and device: so a seed means the same network everywhere.
 """
 
 import math
@@ -12,11 +12,11 @@ from torch import Generator, Tensor
 
 
 def _gaussian(*shape: int, rng: Generator, deviation: float = 1.0) -> Tensor:
-    return deviation * torch.randn(shape, generator=rng, dtype=torch.float64)
+    return deviation * torch.randn(shape, generator=rng, dtype=torch.float32)
 
 
 def _zeros(n: int) -> Tensor:
-    return torch.zeros(n, dtype=torch.float64)
+    return torch.zeros(n, dtype=torch.float32)
 
 
 def _normal(n_in: int, n_out: int, rng: Generator) -> tuple[Tensor, Tensor]:

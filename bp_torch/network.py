@@ -18,7 +18,6 @@ from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.initialisers import INITIALISERS
-from bp_torch.randomness import generator
 
 
 class Layer(NamedTuple):
@@ -101,7 +100,7 @@ class Network:
         cost: a key of `COSTS`, or a `Cost`. quadratic takes any `output` activation ("sigmoid" if left out);
             binary_cross_entropy goes with sigmoid outputs, softmax_cross_entropy with softmax.
         init: a key of `INITIALISERS`; left out, each layer gets the one that fits its activation (`Activation.init`).
-        seed: the same seed gives the same network on every device, and in every dtype up to rounding.
+        seed: 0 to 2³² − 1; the same seed gives the same network on every device, and up to rounding in every dtype.
 
         Raises ValueError for a name, size, seed, device or dtype that can't be had.
         """
@@ -124,7 +123,7 @@ class Network:
         if dtype not in checks.DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(map(str, checks.DTYPES))}, not {dtype}")
         device = checks.available_device(device)
-        rng = generator("init", checks.whole("seed", seed, 0))
+        rng = torch.Generator().manual_seed(checks.seed(seed))
         layers = []
         for n_in, n_out, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
             w, b = INITIALISERS[init or activation.init](n_in, n_out, rng)

@@ -63,7 +63,7 @@ def train(
     x, y, _ = _pair("data", data, net)
     held_out = None if validation is None else _pair("validation", validation, net)
     epochs, batch_size = checks.whole("epochs", epochs, 1), checks.whole("batch_size", batch_size, 1)
-    lr, seed = checks.positive("lr", lr), checks.whole("seed", seed, 0)
+    lr, seed = checks.positive("lr", lr), checks.seed(seed)
     checks.one_of("engine", engine, ENGINES)
     return _records(net, x, y, held_out, epochs, min(batch_size, len(x)), lr, seed)
 

@@ -118,7 +118,7 @@ BAD = [
     (["--batch-size", "0"], "--batch-size must be a whole number of at least 1"),
     (["--lr", "0"], "--lr must be a positive, finite number"),
     (["--lr", "nan"], "--lr must be a positive, finite number"),
-    (["--seed", "-1"], "seed must be a whole number of at least 0"),
+    (["--seed", "-1"], "seed must be a whole number from 0"),
     (["--device", "cuda:99"], "use 'cpu'"),
     (["--device", "tpu"], "unknown device 'tpu'"),
     (["--dataset", "cifar"], "invalid choice: 'cifar'"),
