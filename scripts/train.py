@@ -44,8 +44,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--init",
         metavar="NAME",
-        help=f"{', '.join(bp.INITIALISERS)} (default: normal, as in the book, for sigmoid with quadratic cost; "
-        "else what fits the activation)",
+        help=f"{', '.join(bp.INITIALISERS)} (default: normal, as in the book, for MNIST by sigmoid with "
+        "quadratic cost; else what fits the activation)",
     )
     parser.add_argument("--epochs", type=int, default=30, help="default: 30")
     parser.add_argument("--batch-size", type=int, default=10, help="examples a step (default: 10)")
@@ -65,7 +65,7 @@ def main() -> int:
     book = options.activation == "sigmoid" and options.cost == "quadratic"
     if options.lr is None:
         options.lr = 3.0 if book else 0.1
-    if options.init is None and book:
+    if options.init is None and book and options.dataset == "mnist":
         options.init = "normal"
     options.device = common.device_named(options.device)
     checks.whole("--epochs", options.epochs, 1)

@@ -71,7 +71,7 @@ def test_the_predicted_change_of_the_cost_comes_true_as_the_change_shrinks() -> 
 
 def test_training_descends() -> None:
     """Statement 11: the algorithm as a whole."""
-    net = bp.Network.create([64, 30, 10], init="normal")
+    net = bp.Network.create([64, 30, 10])
     first, *_, last = bp.train(net, bp.data.digits("train"), epochs=10, validation=bp.data.digits("test"))
     assert last.cost < first.cost / 5
     assert last.validation_accuracy is not None

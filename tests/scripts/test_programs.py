@@ -39,7 +39,7 @@ def test_training_ends_in_a_run_folder_and_a_summary(trained: tuple[Path, str]) 
     names = ["config.json", "confusion.png", "curve.png", "metrics.jsonl", "weights.safetensors"]
     assert sorted(path.name for path in out.iterdir()) == names
     config = json.loads((out / "config.json").read_text())
-    assert (config["sizes"], config["lr"], config["init"], config["seed"]) == ([64, 30, 10], 3.0, "normal", 0)
+    assert (config["sizes"], config["lr"], config["init"], config["seed"]) == ([64, 30, 10], 3.0, None, 0)
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in metrics] == list(range(1, 31))
     best = max(record["validation_accuracy"] for record in metrics)
