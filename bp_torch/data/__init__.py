@@ -4,4 +4,3 @@ from bp_torch.data.digits import digits
 from bp_torch.data.mnist import mnist
 
 __all__ = ["digits", "mnist"]
-

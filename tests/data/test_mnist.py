@@ -18,7 +18,7 @@ SIZES = {"train": 30, "t10k": 12}
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
@@ -73,9 +73,7 @@ def test_a_second_time_nothing_is_downloaded(mirror: Path, tmp_path: Path) -> No
     assert torch.equal(first[0], again[0])
 
 
-def test_files_put_there_by_hand_need_no_network(
-    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_put_there_by_hand_need_no_network(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for path in mirror.iterdir():
