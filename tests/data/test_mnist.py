@@ -18,7 +18,7 @@ SIZES = {"train": 30, "t10k": 12}
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name is the base class's)
         pass
 
 
