@@ -20,12 +20,14 @@ class Activation:
     f: z -> a.
     derivative: (z, a) -> σ′(z), where a = f(z); write it in terms of a where that is possible.
     init: the initialiser (a key of `INITIALISERS`) that suits a layer of it; the default of `Network.create`.
+    needs_z: whether `derivative` reads z. Where it doesn't, training keeps a alone.
     """
 
     name: str
     f: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor, Tensor], Tensor]
     init: str = "xavier"
+    needs_z: bool = True
 
 
 LEAK = 0.01  # the slope of leaky_relu below zero, torch's default too
@@ -45,27 +47,32 @@ def _silu_derivative(z: Tensor, a: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Activation] = {
     entry.name: entry
     for entry in (
-        Activation("identity", lambda z: z, lambda z, a: torch.ones_like(a)),
-        Activation("sigmoid", torch.sigmoid, lambda z, a: torch.addcmul(a, a, a, value=-1), init="scaled"),
-        Activation("tanh", torch.tanh, lambda z, a: 1 - a * a),
-        Activation("relu", torch.relu, lambda z, a: a.sign(), init="he"),
+        Activation("identity", lambda z: z, lambda z, a: torch.ones_like(a), needs_z=False),
+        Activation(
+            "sigmoid", torch.sigmoid, lambda z, a: torch.addcmul(a, a, a, value=-1), init="scaled", needs_z=False
+        ),
+        Activation("tanh", torch.tanh, lambda z, a: 1 - a * a, needs_z=False),
+        Activation("relu", torch.relu, lambda z, a: a.sign(), init="he", needs_z=False),
         Activation(
             "leaky_relu",
             lambda z: torch.maximum(z, LEAK * z),
             lambda z, a: (a > 0).to(a.dtype).clamp(min=LEAK),
             init="he",
+            needs_z=False,
         ),
         Activation(
             "elu",
             lambda z: torch.where(z > 0, z, torch.expm1(z)),
             lambda z, a: a.clamp(max=0) + 1,
             init="he",
+            needs_z=False,
         ),
         Activation(
             "softplus",
             lambda z: z.clamp(min=0) + torch.log1p(torch.exp(-z.abs())),
             lambda z, a: -torch.expm1(-a),
             init="he",
+            needs_z=False,
         ),
         Activation("silu", lambda z: z * z.sigmoid(), _silu_derivative, init="he"),
         Activation(

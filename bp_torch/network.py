@@ -210,12 +210,17 @@ def _activation(choice: str | Activation) -> Activation:
     return choice if isinstance(choice, Activation) else ACTIVATIONS[checks.one_of("activation", choice, ACTIVATIONS)]
 
 
-def feed_forward(net: Network, x: Tensor) -> Trace:
-    """The forward pass: z = w a + b and a = σ(z), layer by layer."""
+def feed_forward(net: Network, x: Tensor, *, lean: bool = False) -> Trace:
+    """The forward pass: z = w a + b and a = σ(z), layer by layer.
+
+    lean, for training: a hidden layer's z is let go of where its σ′ needs a alone, and a stands in its place.
+    """
     a, z = [x], []
     for (w, b), activation in zip(net.layers, net.activations):  # noqa: B905 (checked when the network was made)
-        z.append(weighted_input(w, b, a[-1]))
-        a.append(activation.f(z[-1]))
+        weighted = weighted_input(w, b, a[-1])
+        a.append(activation.f(weighted))
+        z.append(a[-1] if lean and not activation.needs_z else weighted)
+    z[-1] = weighted
     return Trace(tuple(a), tuple(z))
 
 

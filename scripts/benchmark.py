@@ -17,7 +17,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch.network import Network
 from bp_torch.training.batches import shuffled
-from bp_torch.training.loop import eager_epoch
+from bp_torch.training.engines import ENGINES
 
 EXAMPLE = """example:
   python scripts/benchmark.py --sizes 784,30,10 --batch-size 10 --threads 1
@@ -42,10 +42,8 @@ def parse() -> argparse.Namespace:
 
 
 def bp_eager(net: Network, x: Tensor, y: Tensor, batch_size: int) -> Contender:
-    def epoch(order: Tensor) -> None:
-        eager_epoch(net, x, y, order, batch_size, LR)
-
-    return epoch, lambda: [layer.w for layer in net.layers]
+    epoch = ENGINES["eager"].build(net, x, y, batch_size, "ieee")
+    return lambda order: epoch(order, LR), lambda: [layer.w for layer in net.layers]
 
 
 def numpy_loop(net: Network, x: Tensor, y: Tensor, batch_size: int) -> Contender:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.errors import DivergenceError
 from bp_torch.network import Layer, Network, Trace, class_labels, feed_forward, mean_cost, predicted_class
+from bp_torch.training import engines
 from bp_torch.training.batches import chunks, shuffled
-from bp_torch.training.step import rate_of, sgd_step
-
-ENGINES = ("auto", "eager")
+from bp_torch.training.engines.common import inputs_of, networks_of, products_in, step_of, threads
+from bp_torch.training.step import rate_of
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,28 @@ def train(
     *,
     epochs: int = 30,
     batch_size: int = 10,
-    lr: float = 3.0,
+    lr: float | Callable[[int], float] = 3.0,
     validation: tuple[Tensor, Tensor] | None = None,
     seed: int = 0,
     engine: str = "auto",
+    precision: str = "ieee",
 ) -> Iterator[Record]:
     """Mini-batch stochastic gradient descent: changes `net` in place and yields a `Record` after every epoch.
 
     data, validation: (x, y) of the network's dtype and on its device; x (m, n_0), y class indices (m,) or a matrix
         (m, n_L).
     batch_size: examples a step; the last batch of an epoch holds what is left over, and its gradient is its own mean.
-    lr: η, the step along −∂C/∂w. The defaults of epochs, batch_size and lr are the book's, for sigmoid and quadratic.
+    lr: η, the step along −∂C/∂w; a number, or a function that is asked for it at the start of each epoch, with the
+        epoch's number. The defaults of epochs, batch_size and lr are the book's, for sigmoid and quadratic.
     seed: the batches of an epoch depend on seed and epoch alone. The same seed twice gives the same weights, to the
         bit, on the CPU.
-    engine: "eager" runs the step as written; "auto" chooses.
+    engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
+        (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
+        twenty; "graph" (CUDA) captures them as a CUDA graph. "auto" chooses by device, size and length of the run, and
+        runs a tiny network on one thread.
+    precision: "ieee" computes in the network's own dtype. For networks of float32: "tf32" (CUDA) multiplies in tf32;
+        "bf16" (CUDA, and CPUs that have its instructions) multiplies in bfloat16 and keeps and updates the weights in
+        float32.
 
     Arguments are checked when train is called, work starts with the first `next`. Raises ValueError for an argument
     that can't be used, DivergenceError (from the generator) where a value is no longer finite.
@@ -63,9 +71,14 @@ def train(
     x, y, _ = _pair("data", data, net)
     held_out = None if validation is None else _pair("validation", validation, net)
     epochs, batch_size = checks.whole("epochs", epochs, 1), checks.whole("batch_size", batch_size, 1)
-    lr, seed = checks.positive("lr", lr), checks.seed(seed)
-    checks.one_of("engine", engine, ENGINES)
-    return _records(net, x, y, held_out, epochs, min(batch_size, len(x)), lr, seed)
+    rate = lr if callable(lr) else _always(checks.positive("lr", lr))
+    seed, batch_size = checks.seed(seed), min(batch_size, len(x))
+    engines.checked(engine, net, x, batch_size, precision)
+    return _records(net, x, y, held_out, epochs, batch_size, rate, seed, engine, precision)
+
+
+def _always(lr: float) -> Callable[[int], float]:
+    return lambda epoch: lr
 
 
 def _pair(name: str, pair: object, net: Network) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -85,39 +98,32 @@ def _records(
     held_out: tuple[Tensor, Tensor, Tensor | None] | None,
     epochs: int,
     batch_size: int,
-    lr: float,
+    lr: Callable[[int], float],
     seed: int,
+    engine: str,
+    precision: str,
 ) -> Iterator[Record]:
+    count = torch.get_num_threads()
+    if engine == "auto":
+        engine = engines.choose(net, x, batch_size, precision, epochs * math.ceil(len(x) / batch_size))
+        count = engines.threads_for(net, batch_size)
+    with threads(count):
+        train_epoch = engines.ENGINES[engine].build(net, x, y, batch_size, precision)
     for epoch in range(1, epochs + 1):
+        rate = checks.positive(f"lr of epoch {epoch}", lr(epoch))
         before = [Layer(w.clone(), b.clone()) for w, b in net.layers]
         began = time.perf_counter()
         order = shuffled(len(x), seed, epoch)
-        cost = eager_epoch(net, x, y, order, batch_size, lr) / len(x)
+        with threads(count):
+            cost = train_epoch(order, rate) / len(x)
         seconds = time.perf_counter() - began
         if not math.isfinite(cost) or not all(bool(t.isfinite().all()) for layer in net.layers for t in layer):
             _restore(net, before)
-            batch, layer, what = _first_not_finite(net, x, y, order, batch_size, lr)
+            batch, layer, what = _first_not_finite(net, x, y, order, batch_size, rate, precision)
             _restore(net, before)
-            raise DivergenceError(epoch, batch, layer, what, lr)
+            raise DivergenceError(epoch, batch, layer, what, rate)
         validation_cost, validation_accuracy = (None, None) if held_out is None else _evaluate(net, *held_out)
         yield Record(epoch, cost, validation_cost, validation_accuracy, seconds, len(x) / seconds)
-
-
-@torch.inference_mode()
-def eager_epoch(net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: int, lr: float) -> float:
-    """One epoch of steps, as written; returns Σ_x C_x, and stops early where that is not finite."""
-    rates = {m: rate_of(lr, m, like=y) for m in (batch_size, len(x) % batch_size) if m}
-    total = 0.0
-    for chunk in chunks(x, y, order, batch_size):
-        outputs: list[tuple[Tensor, Tensor]] = []
-        for x_batch, y_batch, m in chunk.batches:
-            trace = sgd_step(net, x_batch, y_batch, rates[m])
-            outputs.append((trace.z[-1], trace.a[-1]))
-        z, a = map(torch.cat, zip(*outputs, strict=True))
-        total += net.cost_function.value(z, a, chunk.y).sum(dtype=torch.float64).item()
-        if not math.isfinite(total):
-            break
-    return total
 
 
 @torch.inference_mode()
@@ -135,12 +141,15 @@ def _restore(net: Network, layers: list[Layer]) -> None:
 
 @torch.inference_mode()
 def _first_not_finite(
-    net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: int, lr: float
+    net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: int, lr: float, precision: str
 ) -> tuple[int, int, str]:
     """Replays an epoch that failed, step by step, and says where: the batch (from 1), the layer, and what it was."""
+    step = step_of(networks_of(net, precision))
     batches = (batch for chunk in chunks(x, y, order, batch_size) for batch in chunk.batches)
     for batch, (x_batch, y_batch, m) in enumerate(batches, start=1):
-        trace = sgd_step(net, x_batch, y_batch, rate_of(lr, m, like=y))
+        trace = feed_forward(net, x_batch)
+        with products_in(precision):
+            step(inputs_of(x_batch, precision), y_batch, rate_of(lr, m, like=y))
         for l, what, tensor in _in_order(net, trace, y_batch):
             if not tensor.isfinite().all():
                 return batch, l, what

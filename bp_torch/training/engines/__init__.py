@@ -1,0 +1,64 @@
+"""ENGINES: the ways to run an epoch of the same step. To add one, add one entry: the tests hold it to the eager one."""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bp_torch import checks
+from bp_torch.network import Network
+from bp_torch.training.engines import compiled, eager, native
+from bp_torch.training.engines.common import PRECISIONS, Epoch, operations, precision_missing
+
+
+class Engine(NamedTuple):
+    """A way to run an epoch.
+
+    build: (net, x, y, batch_size, precision) -> Epoch, on x (m, n_0) and the target matrix y (m, n_L); compiles and
+        captures, and leaves the weights as they are. why_not: (net, x, batch_size, precision) -> why it can't, or None.
+    """
+
+    build: Callable[[Network, Tensor, Tensor, int, str], Epoch]
+    why_not: Callable[[Network, Tensor, int, str], str | None]
+
+
+ENGINES: dict[str, Engine] = {
+    "eager": Engine(eager.eager, eager.why_not),
+    "native": Engine(native.native, native.why_not),
+    "compiled": Engine(compiled.compiled, compiled.why_not_compiled),
+    "graph": Engine(compiled.graph, compiled.why_not_graph),
+}
+
+# What `choose` weighs, on a CPU: how long the eager engine would take, roughly, against building the native one.
+SECONDS_A_CALL = 5e-6
+OPERATIONS_A_SECOND = 5e10
+WORTH_A_BUILD = 5.0  # seconds
+OPERATIONS_A_THREAD = 20_000_000  # in a step: below that, a second thread costs more than it does
+
+
+def checked(name: str, net: Network, x: Tensor, batch_size: int, precision: str) -> str:
+    """The engine's name, if it can train this network; raises ValueError that says why not, and what can."""
+    checks.one_of("engine", name, ("auto", *ENGINES))
+    missing = precision_missing(net, checks.one_of("precision", precision, PRECISIONS))
+    if missing is None and name != "auto":
+        missing = ENGINES[name].why_not(net, x, batch_size, precision)
+    if missing is not None:
+        raise ValueError(missing)
+    return name
+
+
+def choose(net: Network, x: Tensor, batch_size: int, precision: str, steps: int) -> str:
+    """What "auto" takes for so many steps; it depends on nothing that changes from run to run on a machine."""
+    if x.is_cuda:
+        return "graph"
+    seconds = steps * (12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND)
+    if seconds < WORTH_A_BUILD or ENGINES["native"].why_not(net, x, batch_size, precision):
+        return "eager"
+    return "native"
+
+
+def threads_for(net: Network, batch_size: int) -> int:
+    """How many threads a step is worth on the CPU: one for a tiny network, else torch's own setting."""
+    return 1 if operations(net, batch_size) < OPERATIONS_A_THREAD else torch.get_num_threads()

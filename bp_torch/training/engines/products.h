@@ -1,0 +1,179 @@
+// Matrix products for one CPU, in the three forms that backpropagation needs: z = a wᵀ, δw and w += δᵀa.
+//
+// Matrices are row by row, and a row is padded with zeros to whole lines of the cache, `pad(columns)` elements. A tile of the
+// result is kept in registers while the product's inner dimension runs past it, after K. Goto and R. van de Geijn,
+// "Anatomy of High-Performance Matrix Multiplication" (2008); the dot form needs no packing, as both rows run along k.
+// `real` is defined by whoever includes this. With OpenMP, each product is shared among the threads of the region.
+
+#include <cstdint>
+
+#if defined(__AVX512F__)  // 32 registers of 64 bytes
+constexpr int BYTES = 64, DOT_I = 5, DOT_J = 5, OUTER_I = 6, OUTER_V = 4;
+#elif defined(__AVX__)  // 16 of 32
+constexpr int BYTES = 32, DOT_I = 3, DOT_J = 4, OUTER_I = 4, OUTER_V = 3;
+#else  // SSE2 or NEON
+constexpr int BYTES = 16, DOT_I = 3, DOT_J = 4, OUTER_I = 4, OUTER_V = 3;
+#endif
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+typedef real vec __attribute__((vector_size(BYTES)));
+typedef real unaligned_vec __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+constexpr int W = BYTES / sizeof(real);    // elements of a vector
+constexpr int P = OUTER_V * W;             // columns of a panel
+constexpr int K_BLOCK = 4096 / sizeof(real);  // of the dot form: a tile's rows stay in the first cache
+constexpr int PANEL_ROWS = 128;            // of the outer form: a packed panel stays in the first cache
+
+constexpr int64_t pad(int64_t columns) {  // to 64 bytes, the widest vector and a line of the cache
+  constexpr int64_t line = 64 / sizeof(real);
+  return (columns + line - 1) / line * line;
+}
+constexpr int panels(int64_t columns) { return (pad(columns) + P - 1) / P; }
+constexpr int vectors(int64_t columns, int panel) {  // in this panel
+  return panel + 1 < panels(columns) ? OUTER_V : (pad(columns) - panel * P) / W;
+}
+INLINE vec load(const real* p) { return *(const unaligned_vec*)p; }
+INLINE void store(real* p, vec v) { *(unaligned_vec*)p = v; }
+
+template <int N> INLINE real sum_of(const real* v) {  // in pairs
+  if constexpr (N == 1) {
+    return v[0];
+  } else if constexpr (N == 2) {
+    return v[0] + v[1];
+  } else {
+    typedef real half __attribute__((vector_size(N / 2 * sizeof(real)), aligned(sizeof(real)), may_alias));
+    half h = *(const half*)v + *(const half*)(v + N / 2);
+    return sum_of<N / 2>((const real*)&h);
+  }
+}
+
+// c (I, J) = or += a (I, K) b (J, K)ᵀ, K in whole vectors
+template <int I, int J, bool ADD>
+static void dot_tile(int64_t K, const real* a, int64_t lda, const real* b, int64_t ldb, real* c, int64_t ldc) {
+  vec sums[I][J] = {};
+  for (int64_t k = 0; k < K; k += W) {
+    vec bs[J];
+    UNROLL for (int j = 0; j < J; j++) bs[j] = load(b + j * ldb + k);
+    UNROLL for (int i = 0; i < I; i++) {
+      vec as = load(a + i * lda + k);
+      UNROLL for (int j = 0; j < J; j++) sums[i][j] += as * bs[j];
+    }
+  }
+  UNROLL for (int i = 0; i < I; i++) {
+    UNROLL for (int j = 0; j < J; j++) {
+      real s = sum_of<W>((const real*)&sums[i][j]);
+      c[i * ldc + j] = ADD ? c[i * ldc + j] + s : s;
+    }
+  }
+}
+
+template <int M, int J>
+INLINE void dot_rows(bool add, int64_t K, const real* a, int64_t lda, const real* b, int64_t ldb, real* c, int64_t ldc) {
+  int i = 0;
+  for (; i + DOT_I <= M; i += DOT_I)
+    add ? dot_tile<DOT_I, J, true>(K, a + i * lda, lda, b, ldb, c + i * ldc, ldc)
+        : dot_tile<DOT_I, J, false>(K, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+  if constexpr (M % DOT_I > 0)
+    add ? dot_tile<M % DOT_I, J, true>(K, a + i * lda, lda, b, ldb, c + i * ldc, ldc)
+        : dot_tile<M % DOT_I, J, false>(K, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+}
+
+// c (M, N) = a (M, K) b (N, K)ᵀ
+template <int M, int N, int K> static void product_nt(const real* a, const real* b, real* c) {
+  constexpr int64_t ldk = pad(K), ldc = pad(N);
+#pragma omp for schedule(static)
+  for (int j = 0; j < N; j += DOT_J)
+    for (int64_t k = 0; k < ldk; k += K_BLOCK) {
+      const int64_t block = ldk - k < K_BLOCK ? ldk - k : K_BLOCK;
+      if (j + DOT_J <= N) dot_rows<M, DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
+      else if constexpr (N % DOT_J > 0)
+        dot_rows<M, N % DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
+    }
+}
+
+// c (I, V vectors) = or += Σ_k a[i·ai + k·ak] b (K, V vectors)
+template <int I, int V, bool ADD>
+static void outer_tile(int64_t K, const real* a, int64_t ai, int64_t ak, const real* b, int64_t ldb, real* c,
+                       int64_t ldc) {
+  vec sums[I][V] = {};
+  for (int64_t k = 0; k < K; k++) {
+    vec bs[V];
+    UNROLL for (int v = 0; v < V; v++) bs[v] = load(b + k * ldb + v * W);
+    UNROLL for (int i = 0; i < I; i++) {
+      vec as = a[i * ai + k * ak] - vec{};
+      UNROLL for (int v = 0; v < V; v++) sums[i][v] += as * bs[v];
+    }
+  }
+  UNROLL for (int i = 0; i < I; i++) {
+    UNROLL for (int v = 0; v < V; v++) {
+      real* p = c + i * ldc + v * W;
+      store(p, ADD ? load(p) + sums[i][v] : sums[i][v]);
+    }
+  }
+}
+
+template <int I>
+INLINE void outer_rows(bool add, int V, int64_t K, const real* a, int64_t ai, int64_t ak, const real* b, int64_t ldb,
+                       real* c, int64_t ldc) {
+  if (V == OUTER_V)
+    add ? outer_tile<I, OUTER_V, true>(K, a, ai, ak, b, ldb, c, ldc)
+        : outer_tile<I, OUTER_V, false>(K, a, ai, ak, b, ldb, c, ldc);
+  else
+    for (int v = 0; v < V; v++)
+      add ? outer_tile<I, 1, true>(K, a, ai, ak, b + v * W, ldb, c + v * W, ldc)
+          : outer_tile<I, 1, false>(K, a, ai, ak, b + v * W, ldb, c + v * W, ldc);
+}
+
+INLINE void pack(int64_t rows, int V, const real* b, int64_t ldb, real* panel) {
+  for (int64_t k = 0; k < rows; k++)
+    for (int v = 0; v < V; v++) store(panel + (k * V + v) * W, load(b + k * ldb + v * W));
+}
+
+// c (M, N) = a (M, K) b (K, N)
+template <int M, int N, int K> static void product_nn(const real* a, const real* b, real* c) {
+  constexpr int64_t lda = pad(K), ldb = pad(N);
+  constexpr bool packed = M >= 4 * OUTER_I;  // below that, the copy costs more than it saves
+  alignas(BYTES) real panel[packed ? PANEL_ROWS * P : 1];
+#pragma omp for schedule(static)
+  for (int p = 0; p < panels(N); p++)
+    for (int k = 0; k < K; k += PANEL_ROWS) {
+      const int V = vectors(N, p), rows = K - k < PANEL_ROWS ? K - k : PANEL_ROWS;
+      const real *as = a + k, *bs = b + k * ldb + p * P;
+      int64_t ld = ldb;
+      if (packed) {
+        pack(rows, V, bs, ldb, panel);
+        bs = panel;
+        ld = V * W;
+      }
+      int i = 0;
+      for (; i + OUTER_I <= M; i += OUTER_I)
+        outer_rows<OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, bs, ld, c + i * ldb + p * P, ldb);
+      if constexpr (M % OUTER_I > 0)
+        outer_rows<M % OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, bs, ld, c + i * ldb + p * P, ldb);
+    }
+}
+
+constexpr bool packs(int M, int K) { return K >= 32 && M >= 4 * OUTER_I; }
+
+// c (M, N) += a (K, M)ᵀ b (K, N); scratch has room for b's panels, K · panels(N) · P elements
+template <int M, int N, int K> static void product_tn(const real* a, const real* b, real* c, real* scratch) {
+  constexpr int64_t lda = pad(M), ldb = pad(N);
+  constexpr int block = 4 * OUTER_I;  // rows of c that use a panel while it is in the first cache
+  if constexpr (packs(M, K)) {
+#pragma omp for schedule(static)
+    for (int p = 0; p < panels(N); p++) pack(K, vectors(N, p), b + p * P, ldb, scratch + (int64_t)p * K * P);
+  }
+#pragma omp for schedule(static)
+  for (int first = 0; first < M; first += block)
+    for (int p = 0; p < panels(N); p++) {
+      const int V = vectors(N, p);
+      const real* bs = packs(M, K) ? scratch + (int64_t)p * K * P : b + p * P;
+      const int64_t ld = packs(M, K) ? V * W : ldb;
+      int i = first;
+      for (; i < first + block && i + OUTER_I <= M; i += OUTER_I)
+        outer_rows<OUTER_I>(true, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
+      if constexpr (M % OUTER_I > 0)
+        if (i < first + block && i < M)
+          outer_rows<M % OUTER_I>(true, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
+    }
+}

@@ -1,0 +1,96 @@
+// What a step does besides products, on matrices of padded rows: see products.h.
+
+#include <cstring>
+#include <initializer_list>
+
+// Declared here rather than by <cmath>, so that glibc's vector versions may stand in (accurate to 4 units in the last place).
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 35)
+#define SIMD __attribute__((simd("notinbranch")))
+#endif
+#endif
+#ifndef SIMD
+#define SIMD
+#endif
+#define FUNCTION(name)                           \
+  extern "C" SIMD float name##f(float) noexcept; \
+  extern "C" SIMD double name(double) noexcept;  \
+  INLINE float name(float v) { return name##f(v); }
+FUNCTION(exp)
+FUNCTION(expm1)
+FUNCTION(log)
+FUNCTION(log1p)
+FUNCTION(tanh)
+FUNCTION(erf)
+FUNCTION(sin)
+FUNCTION(cos)
+INLINE real sqrt(real v) { return sizeof(real) == 4 ? __builtin_sqrtf(v) : __builtin_sqrt(v); }
+INLINE real square(real v) { return v * v; }
+INLINE real abs(real v) { return v < 0 ? -v : v; }
+INLINE real sign(real v) { return real(v > 0) - real(v < 0); }
+INLINE real larger(real a, real b) { return a > b || a != a ? a : b; }  // NaN stays NaN
+INLINE real smaller(real a, real b) { return a < b || a != a ? a : b; }
+
+constexpr int64_t most(std::initializer_list<int64_t> values) {
+  int64_t found = 0;
+  for (int64_t value : values) found = value > found ? value : found;
+  return found;
+}
+
+// rows of x, of N elements each, one after the other, into padded rows
+template <int M, int N> static void gather(const real* x, const int64_t* order, real* out) {
+#pragma omp for schedule(static)
+  for (int i = 0; i < M; i++) memcpy(out + i * pad(N), x + order[i] * N, N * sizeof(real));
+}
+
+template <int M, int N> INLINE void prefetch(const real* x, const int64_t* order) {
+  if constexpr (M * N * sizeof(real) <= (64 << 10))
+    for (int i = 0; i < M; i++)
+      for (int j = 0; j < N; j += 64 / sizeof(real)) __builtin_prefetch(x + order[i] * N + j);
+}
+
+// b += factor Σ_i delta_i
+template <int M, int N> static void add_rows(const real* delta, real* b, real factor) {
+#pragma omp for schedule(static)
+  for (int j = 0; j < N; j += W) {
+    vec sum = {};
+    for (int i = 0; i < M; i++) sum += load(delta + i * pad(N) + j);
+    store(b + j, load(b + j) + factor * sum);
+  }
+}
+
+template <int N> INLINE void clear(real* row) {
+  for (int j = N; j < pad(N); j++) row[j] = 0;
+}
+
+template <int N> INLINE real largest(const real* row) {
+  real most = row[0];
+  for (int j = 1; j < N; j++) most = larger(row[j], most);
+  return most;
+}
+
+template <int M, int N> static void softmax(const real* z, real* a) {
+#pragma omp for schedule(static)
+  for (int i = 0; i < M; i++) {
+    const real *from = z + i * pad(N), most = largest<N>(from);
+    real* to = a + i * pad(N);
+    real sum = 0;
+#pragma GCC ivdep
+    for (int j = 0; j < pad(N); j++) to[j] = exp(from[j] - most);
+    for (int j = 0; j < N; j++) sum += to[j];
+    for (int j = 0; j < N; j++) to[j] /= sum;
+    clear<N>(to);
+  }
+}
+
+template <int M, int N> static void log_softmax(const real* z, real* out) {
+#pragma omp for schedule(static)
+  for (int i = 0; i < M; i++) {
+    const real *from = z + i * pad(N), most = largest<N>(from);
+    real* to = out + i * pad(N);
+    real sum = 0;
+    for (int j = 0; j < N; j++) sum += exp(from[j] - most);
+    const real shift = most + log(sum);
+    for (int j = 0; j < N; j++) to[j] = from[j] - shift;
+  }
+}
