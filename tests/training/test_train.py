@@ -192,6 +192,7 @@ ARGUMENTS = [
     (dict(lr="fast"), "lr"),
     (dict(seed=-1), "seed"),
     (dict(engine="warp"), "unknown engine 'warp': choose one of auto, eager"),
+    (dict(precision="fp8"), "unknown precision 'fp8'"),
     (dict(validation=torch.zeros(3, 3)), r"validation must be a pair \(x, y\), not Tensor"),
 ]
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -54,9 +55,18 @@ def choose(net: Network, x: Tensor, batch_size: int, precision: str, steps: int)
     if x.is_cuda:
         return "graph"
     seconds = steps * (12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND)
-    if seconds < WORTH_A_BUILD or ENGINES["native"].why_not(net, x, batch_size, precision):
+    if seconds < WORTH_A_BUILD:
         return "eager"
-    return "native"
+    if native.compiler() is None:
+        say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
+        return "eager"
+    return "eager" if ENGINES["native"].why_not(net, x, batch_size, precision) else "native"
+
+
+@cache
+def say_once(what: str) -> None:
+    """Warns of it, the first time in a process."""
+    warnings.warn(what, RuntimeWarning, stacklevel=3)
 
 
 def threads_for(net: Network, batch_size: int) -> int:

@@ -46,6 +46,7 @@ def compiled(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str
         batches = zip(x[rows].split(batch_size), y[rows].split(batch_size), strict=True)
         return torch.stack([batch_cost(net, step(*batch, rate), batch[1]) for batch in batches]).sum()
 
+    unrolled.__code__ = unrolled.__code__.replace()  # torch.compile allows few compilations of one code object
     function = torch.compile(unrolled, fullgraph=True, dynamic=False)
 
     def steps(index: Tensor, rate: Rate) -> Tensor:
