@@ -1,138 +1,211 @@
-"""Times an epoch of training against the ways it is usually done. Contenders take turns, so that drift hits all alike.
+"""Times an epoch of training by bp_torch and by its peers, and writes a table, JSON and a chart.
 
-All start from the same weights, see the same batches in the same order and must agree after 100 steps before any is
-timed. An epoch includes its shuffle and the gathering of its batches; evaluation is left out. Ratios are the figures.
+All contenders start from the same weights and see the same batches in the same order, and their weights must agree with
+a float64 run before any is timed. They take turns, so that drift hits all alike. An epoch includes its shuffle and the
+gathering of its batches; compiling, capturing and evaluation are left out. On a CPU the ratios of one run are the figures.
 """
 
 import argparse
+import json
+import os
+import platform
 import statistics
-import time
-from collections.abc import Callable
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import common
-import numpy as np
+import measure
+import plots
 import torch
-from torch import Tensor
 
-import bp_torch as bp
-from bp_torch.network import Network
-from bp_torch.training.batches import shuffled
-from bp_torch.training.engines import ENGINES
+from bp_torch import checks
 
-EXAMPLE = """example:
-  python scripts/benchmark.py --sizes 784,30,10 --batch-size 10 --threads 1
+EXAMPLE = """examples:
+  python scripts/benchmark.py                        # the CPU's shapes, in less than 10 minutes: make benchmark
+  python scripts/benchmark.py --shape book --threads 2
+  python scripts/benchmark.py --shape cuda --device cuda
 """
-LR = 3.0
-Epoch = Callable[[Tensor], object]  # trains on the examples in this order
-Contender = tuple[Epoch, Callable[[], list[Tensor]]]  # and reads the weights
+SETS = {
+    "cpu": ["book", "book100", "medium", "ciresan"],
+    "cuda": ["book", "medium", "ciresan", "wide"],
+    "all": list(measure.SHAPES),
+}
+CLASSES = {"ieee": "float32 (IEEE)", "tf32": "tf32 products", "bf16": "bf16 products, float32 weights"}
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--sizes", default="784,30,10", help="of a sigmoid network, quadratic cost (default: 784,30,10)"
-    )
-    parser.add_argument("--batch-size", type=int, default=10, help="default: 10")
-    parser.add_argument("--examples", type=int, default=20_000, help="in an epoch, of random pixels (default: 20,000)")
-    parser.add_argument("--threads", type=int, default=1, help="default: 1")
+    known = [*SETS, *measure.SHAPES]
+    parser.add_argument("--shape", nargs="+", metavar="NAME", help=f"{', '.join(known)} (default: the device's set)")
+    parser.add_argument("--device", default="cpu", help="cpu (the default), cuda or cuda:N")
+    parser.add_argument("--threads", type=int, help="of the CPU (default: 1 for the book's networks, else all)")
     parser.add_argument("--repeats", type=int, default=7, help="epochs timed of each contender (default: 7)")
+    parser.add_argument("--steps", type=int, help="in a timed epoch (default: by shape)")
+    parser.add_argument("--memory", action="store_true", help="also the peak memory of a step, against autograd")
+    parser.add_argument("--growth", action="store_true", help="only: how the time of a step grows with width and depth")
+    parser.add_argument("--out", default="benchmarks", metavar="DIR", help="where the results go (default: benchmarks)")
+    parser.add_argument("--part", help=argparse.SUPPRESS)  # this process measures one part, and prints JSON
     return parser.parse_args()
-
-
-def bp_eager(net: Network, x: Tensor, y: Tensor, batch_size: int) -> Contender:
-    epoch = ENGINES["eager"].build(net, x, y, batch_size, "ieee")
-    return lambda order: epoch(order, LR), lambda: [layer.w for layer in net.layers]
-
-
-def numpy_loop(net: Network, x: Tensor, y: Tensor, batch_size: int) -> Contender:
-    """Vectorised over the batch, parameters updated in place."""
-    layers = [(layer.w.numpy().copy(), layer.b.numpy().copy()) for layer in net.layers]
-    x_all, y_all = x.numpy(), y.numpy()
-
-    def epoch(order: Tensor) -> None:
-        index = order.numpy()
-        for start in range(0, len(index), batch_size):
-            batch = index[start : start + batch_size]
-            rate = x_all.dtype.type(LR / len(batch))
-            a = [x_all[batch]]
-            for w, b in layers:
-                a.append(1 / (1 + np.exp(-(a[-1] @ w.T + b))))
-            delta = (a[-1] - y_all[batch]) * a[-1] * (1 - a[-1])
-            for l in range(len(layers) - 1, -1, -1):
-                w, b = layers[l]
-                below = (delta @ w) * a[l] * (1 - a[l]) if l else delta
-                w -= rate * (delta.T @ a[l])
-                b -= rate * delta.sum(0)
-                delta = below
-
-    return epoch, lambda: [torch.from_numpy(w) for w, _ in layers]
-
-
-def torch_autograd(net: Network, x: Tensor, y: Tensor, batch_size: int) -> Contender:
-    """nn.Sequential, autograd and the fused SGD, on data that is resident."""
-    modules = []
-    for w, b in net.layers:
-        linear = torch.nn.Linear(w.shape[1], w.shape[0], dtype=w.dtype)
-        linear.load_state_dict({"weight": w, "bias": b})
-        modules += [linear, torch.nn.Sigmoid()]
-    model = torch.nn.Sequential(*modules)
-    optimiser = torch.optim.SGD(model.parameters(), lr=LR, fused=True)
-
-    def epoch(order: Tensor) -> None:
-        for batch in order.split(batch_size):
-            optimiser.zero_grad()
-            cost = 0.5 * (model(x[batch]) - y[batch]).square().sum(1).mean()
-            cost.backward()
-            optimiser.step()
-
-    return epoch, lambda: [module.weight.detach() for module in modules[::2]]
-
-
-CONTENDERS = {"bp eager": bp_eager, "NumPy": numpy_loop, "torch autograd": torch_autograd}
 
 
 def main() -> int:
     options = parse()
-    torch.set_num_threads(options.threads)
-    sizes = [int(n) for n in options.sizes.split(",")]
-    rng = torch.Generator().manual_seed(0)
-    x = torch.rand(options.examples, sizes[0], generator=rng)
-    y = torch.nn.functional.one_hot(torch.randint(sizes[-1], (options.examples,), generator=rng), sizes[-1]).float()
-
-    def fresh(name: str) -> Contender:
-        net = bp.Network.create(sizes, init="normal", seed=0)
-        return CONTENDERS[name](net, x, y, options.batch_size)
-
-    agree({name: fresh(name) for name in CONTENDERS}, shuffled(options.examples, 0, 0)[: 100 * options.batch_size])
-    contenders = {name: fresh(name)[0] for name in CONTENDERS}
-    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    for repeat in range(options.repeats + 1):
-        for name, epoch in contenders.items():
-            began = time.perf_counter()
-            epoch(shuffled(options.examples, 0, repeat))
-            if repeat:  # the first is the warm-up
-                seconds[name].append(time.perf_counter() - began)
-    steps = -(-options.examples // options.batch_size)
-    ours = statistics.median(seconds["bp eager"])
-    print(f"{sizes}, batch {options.batch_size}, {options.threads} threads, torch {torch.__version__}: µs a step")
-    print(f"{'':16}{'median':>9}{'min':>9}{'max':>9}{'to bp eager':>13}")
-    for name, times in seconds.items():
-        median, least, most = (1e6 * f(times) / steps for f in (statistics.median, min, max))
-        print(f"{name:16}{median:9.1f}{least:9.1f}{most:9.1f}{statistics.median(times) / ours:13.2f}")
+    checks.whole("--repeats", options.repeats, 1)
+    for name in ("threads", "steps"):
+        if getattr(options, name) is not None:
+            checks.whole(f"--{name}", getattr(options, name), 1)
+    if options.part:
+        print(json.dumps(_part(options)))
+        return 0
+    device = checks.available_device(options.device).type
+    shapes = [shape for name in options.shape or [device] for shape in _named(name)]
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if options.growth:
+        found = _measured("growth", options, 0)
+        (out / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
+        plots.growth(out / "growth.png", found)
+        print(f"The growth is in {out / 'growth.png'} and growth.json.")
+        return 0
+    results: dict[str, Any] = {
+        "machine": _machine(options.device),
+        "command": " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
+        "shapes": [],
+    }
+    for shape in shapes:
+        found = _measured(shape, options, options.threads or measure.SHAPES[shape].threads)
+        results["shapes"].append(found)
+        print(table(found), flush=True)
+    if options.memory:
+        results["memory"] = _measured("memory", options, 0)
+        print(memory_table(results["memory"]))
+    (out / f"{device}.json").write_text(json.dumps(results, indent=1) + "\n")
+    plots.contenders(out / f"{device}.png", results["shapes"])
+    (out / "README.md").write_text(report(out))
+    print(f"The results are in {out}: {device}.json, {device}.png, README.md.")
     return 0
 
 
-def agree(contenders: dict[str, Contender], order: Tensor) -> None:
-    """Raises ValueError unless all contenders have the same weights after the same steps, to 1e-3."""
-    for epoch, _ in contenders.values():
-        epoch(order)
-    (_, (_, reference)), *others = contenders.items()
-    for name, (_, weights) in others:
-        for mine, theirs in zip(reference(), weights(), strict=True):
-            if (mine - theirs).norm() > 1e-3 * mine.norm():
-                raise ValueError(f"{name} does not agree after 100 steps: it is not timed")
+def _named(name: str) -> list[str]:
+    known = {**SETS, **{shape: [shape] for shape in measure.SHAPES}}
+    return known[checks.one_of("shape", name, known)]
+
+
+def _measured(part: str, options: argparse.Namespace, threads: int) -> Any:
+    """What a process of its own measures: its numbers of threads have to be set before NumPy, torch and JAX start."""
+    cores = sorted(os.sched_getaffinity(0))
+    threads = min(threads or len(cores), len(cores))
+    environment = {
+        **os.environ,
+        **{f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")},
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+    command = [sys.executable, __file__, "--part", part, "--device", options.device, "--repeats", str(options.repeats)]
+    command += ["--threads", str(threads)]
+    command += ["--steps", str(options.steps)] if options.steps else []
+    print(f"{part}, {threads} threads ...", file=sys.stderr, flush=True)
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ValueError(f"{part} could not be measured: see above")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _part(options: argparse.Namespace) -> Any:
+    if options.device == "cpu":  # JAX asks the system how many cores there are
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    if options.part == "growth":
+        return measure.growth()
+    if options.part == "memory":
+        return measure.memory(options.device)
+    return measure.time_shape(options.part, options.device, options.repeats, options.steps)
+
+
+def _machine(device: str) -> str:
+    """The device and the versions, in words."""
+    if torch.device(device).type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        name = fields.get("model name\t", platform.processor()).strip()
+        name += f", {torch.backends.cpu.get_cpu_capability()}, {len(os.sched_getaffinity(0))} cores"
+    return f"{name}; Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def table(found: dict[str, Any]) -> str:
+    """A shape's rows as Markdown: times, the ratio to bp's best of the class, the share of the rate of products."""
+    lines = [
+        f"### {found['shape']}: {'-'.join(map(str, found['sizes']))}, batch {found['batch_size']}, "
+        f"{found['threads'] if found['device'] == 'cpu' else 1} "
+        f"{'threads' if found['device'] == 'cpu' and found['threads'] > 1 else 'thread'}",
+        "",
+        "| contender | class | µs a step: median | min | max | × bp's best | share of the products' rate | setup, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(found["rows"], key=lambda row: (row["precision"], _median(row))):
+        if not row["times"]:
+            lines.append(f"| {row['name']} | {row['precision']} | {row['left_out']} | | | | | {row['setup']:.1f} |")
+            continue
+        best = min(_median(r) for r in found["rows"] if r["precision"] == row["precision"] and r["name"][:2] == "bp")
+        rate = statistics.median(found["rates"][row["precision"]])
+        share = found["operations"] / (rate * _median(row) * 1e-6)
+        lines.append(
+            f"| {row['name']} | {row['precision']} | {_median(row):,.1f} | {min(row['times']):,.1f} | "
+            f"{max(row['times']):,.1f} | {_median(row) / best:.2f} | {share:.0%} | {row['setup']:.1f} |"
+        )
+    rates = ", ".join(f"{p}: {statistics.median(r) / 1e9:,.0f} GFLOP/s" for p, r in found["rates"].items())
+    return "\n".join([*lines, "", f"Products of large square matrices in the same run, {rates}.", ""])
+
+
+def _median(row: dict[str, Any]) -> float:
+    return statistics.median(row["times"]) if row["times"] else float("inf")
+
+
+def memory_table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "### Memory of a step: " + "-".join(map(str, measure.CIRESAN)),
+        "",
+        "| batch | contender | peak beyond parameters and data, MB |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {row['batch_size']} | {row['name']} | {row['bytes'] / 1e6:,.1f} |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def report(out: Path) -> str:
+    """benchmarks/README.md, from the JSON files that lie beside it."""
+    parts = [
+        "# Benchmarks",
+        "",
+        "Written by `scripts/benchmark.py`, whose rules stand at its head. × bp's best: the row's median over that of",
+        "the fastest bp row of its class, so 2.00 means that bp is twice as fast. The share is of the rate at which torch",
+        "multiplies large square matrices in the same run. scikit-learn draws its own weights and order and has another",
+        "cost, so its agreement is not checked. Classes: " + "; ".join(f"{k}, {v}" for k, v in CLASSES.items()) + ".",
+        "",
+    ]
+    for device in ("cpu", "cuda"):
+        path = out / f"{device}.json"
+        if not path.exists():
+            parts += [f"## {device}", "", "Not yet measured.", ""]
+            continue
+        results = json.loads(path.read_text())
+        parts += [f"## {device}", "", f"{results['machine']}. `{results['command']}`", ""]
+        parts += [f"![Contenders]({device}.png)", "", *(table(found) for found in results["shapes"])]
+        if "memory" in results:
+            parts.append(memory_table(results["memory"]))
+    if (out / "growth.png").exists():
+        parts += ["## How the cost grows", "", "`python scripts/benchmark.py --growth`", "", "![Growth](growth.png)", ""]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 if __name__ == "__main__":

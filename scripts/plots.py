@@ -1,7 +1,9 @@
 """The pictures of a run."""
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -43,3 +45,44 @@ def confusion(path: Path, labels: Tensor, predicted: Tensor) -> None:
     ConfusionMatrixDisplay.from_predictions(labels.cpu(), predicted.cpu(), ax=axes, cmap="Blues", colorbar=False)
     axes.set(xlabel="predicted", ylabel="true")
     figure.savefig(path, dpi=110)
+
+
+def contenders(path: Path, shapes: list[dict[str, Any]]) -> None:
+    """Bars of µs a step (median, with min and max), a panel for each shape; bp's own in another colour."""
+    heights = [1 + 0.3 * len(found["rows"]) for found in shapes]
+    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(shapes), squeeze=False, height_ratios=heights)
+    for panel, found in zip(panels[:, 0], shapes, strict=True):
+        rows = sorted((row for row in found["rows"] if row["times"]), key=lambda row: -statistics.median(row["times"]))
+        medians = [statistics.median(row["times"]) for row in rows]
+        names = [row["name"] + ("" if row["precision"] == "ieee" else f" {row['precision']}") for row in rows]
+        colours = ["tab:blue" if name.startswith("bp ") else "tab:gray" for name in names]
+        below = [median - min(row["times"]) for median, row in zip(medians, rows, strict=True)]
+        above = [max(row["times"]) - median for median, row in zip(medians, rows, strict=True)]
+        bars = panel.barh(names, medians, color=colours, xerr=[below, above])
+        panel.bar_label(bars, [f" {median:,.0f}" for median in medians])
+        panel.set_xscale("log")
+        panel.margins(x=0.15)
+        panel.set_title(f"{found['shape']}: {found['sizes']}, batch {found['batch_size']}", fontsize=10)
+        panel.set_xlabel("µs a step")
+    figure.savefig(path, dpi=100)
+
+
+def growth(path: Path, found: dict[str, list[dict[str, Any]]]) -> None:
+    """µs a step against the width of one hidden layer, and against the number of hidden layers of 256."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    labels = {"width": "width of the one hidden layer", "depth": "hidden layers of 256"}
+    for panel, (kind, points) in zip(panels, found.items(), strict=True):
+        across = [point["sizes"][1] if kind == "width" else len(point["sizes"]) - 2 for point in points]
+        ours = [next(t for name, t in point["times"].items() if name.startswith("bp ")) for point in points]
+        panel.plot(across, ours, "o-", label="bp, engine auto")
+        for peer in [name for name in points[0]["times"] if not name.startswith("bp ")]:
+            panel.plot(across, [point["times"][peer] for point in points], "s--", label=peer)
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+        panel.set_xlabel(labels[kind])
+        panel.set_ylabel("µs a step, batch 32")
+        panel.legend()
+        panel.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,253 @@
+"""The contenders of benchmark.py: an epoch of plain SGD on a sigmoid network with quadratic cost, each in its best form.
+
+A contender is a function of a `Problem`. It returns an epoch, which trains on the examples in an order (whole batches),
+and a function that reads its weights. It starts from the problem's weights, and works on a copy.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import bp_torch as bp
+from bp_torch.training import engines
+
+
+class Problem(NamedTuple):
+    """What all contenders train: net's weights to start from, x (m, n_0), y (m, n_L) one-hot, on one device."""
+
+    net: bp.Network
+    x: Tensor
+    y: Tensor
+    batch_size: int
+    lr: float
+
+
+class Contender(NamedTuple):
+    """epoch: trains on the examples in this order. weights: reads them, None where they can't be compared."""
+
+    epoch: Callable[[Tensor], object]
+    weights: Callable[[], list[Tensor]] | None
+
+
+Peer = Callable[[Problem], Contender]
+
+
+def of_engine(engine: str, precision: str) -> Peer:
+    """bp_torch itself."""
+
+    def start(problem: Problem) -> Contender:
+        net, x, y, batch_size, lr = problem
+        mine = _copy(net)
+        epoch = engines.ENGINES[engine].build(mine, x, y, batch_size, precision)
+        return Contender(lambda order: epoch(order, lr), lambda: [layer.w for layer in mine.layers])
+
+    return start
+
+
+def numpy_loop(problem: Problem) -> Contender:
+    """Vectorised over the batch, parameters updated in place."""
+    layers, x, y = _as_numpy(problem)
+
+    def epoch(order: Tensor) -> None:
+        for batch in np.split(order.numpy(), len(order) // problem.batch_size):
+            rate = np.float32(problem.lr / problem.batch_size)
+            a = [x[batch]]
+            for w, b in layers:
+                z = a[-1] @ w.T
+                z += b
+                a.append(_sigmoid(z))
+            delta = (a[-1] - y[batch]) * a[-1] * (1 - a[-1])
+            for l in range(len(layers) - 1, -1, -1):
+                w, b = layers[l]
+                below = (delta @ w) * a[l] * (1 - a[l]) if l else delta
+                delta *= rate
+                w -= delta.T @ a[l]
+                b -= delta.sum(0)
+                delta = below
+
+    return Contender(epoch, lambda: [torch.from_numpy(w) for w, _ in layers])
+
+
+def numpy_by_example(problem: Problem) -> Contender:
+    """The book's own way: one example at a time, the gradients of a batch added up, then the step."""
+    layers, x, y = _as_numpy(problem)
+
+    def epoch(order: Tensor) -> None:
+        for batch in np.split(order.numpy(), len(order) // problem.batch_size):
+            sums = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
+            for example in batch:
+                a = [x[example]]
+                for w, b in layers:
+                    a.append(_sigmoid(w @ a[-1] + b))
+                delta = (a[-1] - y[example]) * a[-1] * (1 - a[-1])
+                for l in range(len(layers) - 1, -1, -1):
+                    sums[l] = (sums[l][0] + np.outer(delta, a[l]), sums[l][1] + delta)
+                    delta = (layers[l][0].T @ delta) * a[l] * (1 - a[l])
+            for (w, b), (w_sum, b_sum) in zip(layers, sums, strict=True):
+                w -= problem.lr / problem.batch_size * w_sum
+                b -= problem.lr / problem.batch_size * b_sum
+
+    return Contender(epoch, lambda: [torch.from_numpy(w) for w, _ in layers])
+
+
+def autograd(problem: Problem) -> Contender:
+    """nn.Sequential, autograd and the fused SGD."""
+    model, optimiser = _module(problem)
+    x, y = problem.x, problem.y
+
+    def epoch(order: Tensor) -> None:
+        for batch in order.to(x.device).split(problem.batch_size):
+            optimiser.zero_grad()
+            _cost(model(x[batch]), y[batch]).backward()
+            optimiser.step()
+
+    return Contender(epoch, lambda: [module.weight.detach() for module in model[::2]])
+
+
+def autograd_compiled(problem: Problem) -> Contender:
+    """The whole step by torch.compile: forward, backward by torch.func.grad, update in place."""
+    x, y, rate = problem.x, problem.y, problem.lr
+    parameters = [t.clone() for layer in problem.net.layers for t in layer]
+
+    def cost(parameters: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        a = x
+        for w, b in zip(parameters[::2], parameters[1::2], strict=True):
+            a = torch.nn.functional.linear(a, w, b).sigmoid()
+        return _cost(a, y)
+
+    @torch.compile(fullgraph=True, dynamic=False)
+    def step(parameters: list[Tensor], batch: Tensor) -> None:
+        gradients = torch.func.grad(cost)(parameters, x[batch], y[batch])
+        for p, g in zip(parameters, gradients, strict=True):
+            p.sub_(g, alpha=rate)
+
+    @torch.no_grad()
+    def epoch(order: Tensor) -> None:
+        for batch in order.to(x.device).split(problem.batch_size):
+            step(parameters, batch)
+
+    return Contender(epoch, lambda: parameters[::2])
+
+
+def autograd_graph(problem: Problem, count: int = 100) -> Contender:
+    """CUDA: `count` steps of autograd and the fused SGD as one CUDA graph."""
+    model, optimiser = _module(problem)
+    x, y, m = problem.x, problem.y, problem.batch_size
+    index = torch.zeros(count, m, dtype=torch.int64, device=x.device)
+
+    def steps(rows: Tensor) -> None:
+        for batch in rows.unbind():
+            optimiser.zero_grad()
+            _cost(model(x.index_select(0, batch)), y.index_select(0, batch)).backward()
+            optimiser.step()
+
+    before = [p.detach().clone() for p in model.parameters()]
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        steps(index[:3])
+    torch.cuda.current_stream().wait_stream(stream)
+    optimiser.zero_grad()
+    recording = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(recording):
+        steps(index)
+    with torch.no_grad():
+        for p, value in zip(model.parameters(), before, strict=True):
+            p.copy_(value)
+
+    def epoch(order: Tensor) -> None:
+        whole = len(order) // (count * m) * count * m
+        on_device = order.to(x.device)
+        for rows in on_device[:whole].view(-1, count, m):
+            index.copy_(rows)
+            recording.replay()
+        steps(on_device[whole:].view(-1, m))
+
+    return Contender(epoch, lambda: [module.weight.detach() for module in model[::2]])
+
+
+def jax_scan(problem: Problem) -> Contender:
+    """One jit of a scan over the epoch's batches, parameters donated, data resident."""
+    import jax
+    import jax.numpy as jnp
+
+    x, y = jnp.asarray(problem.x.cpu().numpy()), jnp.asarray(problem.y.cpu().numpy())
+    parameters = [
+        tuple(jnp.array(t.cpu().numpy()) for t in (layer.w.mT.contiguous(), layer.b)) for layer in problem.net.layers
+    ]
+
+    def cost(parameters: Any, x: Any, y: Any) -> Any:
+        a = x
+        for w, b in parameters:
+            a = jax.nn.sigmoid(jnp.dot(a, w, precision="highest") + b)
+        return 0.5 * jnp.sum((a - y) ** 2) / len(y)
+
+    def step(parameters: Any, batch: Any) -> Any:
+        value, gradients = jax.value_and_grad(cost)(parameters, x[batch], y[batch])
+        return jax.tree.map(lambda p, g: p - problem.lr * g, parameters, gradients), value
+
+    scan = jax.jit(lambda parameters, order: jax.lax.scan(step, parameters, order), donate_argnums=0)
+
+    def epoch(order: Tensor) -> None:
+        nonlocal parameters
+        parameters, costs = scan(parameters, order.view(-1, problem.batch_size).numpy())
+        costs.block_until_ready()
+        jax.block_until_ready(parameters)
+
+    return Contender(epoch, lambda: [torch.from_numpy(np.array(w)).mT for w, _ in parameters])
+
+
+def sklearn_mlp(problem: Problem) -> Contender:
+    """scikit-learn's own network of this shape; its weights, order and cost (cross-entropy) can't be chosen."""
+    from sklearn.neural_network import MLPClassifier
+
+    x, y = problem.x.numpy(), problem.y.argmax(1).numpy()
+    model = MLPClassifier(
+        problem.net.sizes[1:-1],
+        activation="logistic",
+        solver="sgd",
+        momentum=0.0,
+        alpha=0.0,
+        batch_size=problem.batch_size,
+        learning_rate_init=problem.lr,
+        random_state=0,
+    )
+    classes = np.arange(problem.net.sizes[-1])
+
+    def epoch(order: Tensor) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.partial_fit(x[: len(order)], y[: len(order)], classes)  # one epoch, shuffled by itself
+
+    return Contender(epoch, None)
+
+
+def _copy(net: bp.Network) -> bp.Network:
+    return bp.Network(tuple(bp.Layer(w.clone(), b.clone()) for w, b in net.layers), net.activations, net.cost_function)
+
+
+def _as_numpy(problem: Problem) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
+    layers = [(w.numpy().copy(), b.numpy().copy()) for w, b in problem.net.layers]
+    return layers, problem.x.numpy(), problem.y.numpy()
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def _module(problem: Problem) -> tuple[torch.nn.Sequential, torch.optim.SGD]:
+    modules: list[torch.nn.Module] = []
+    for w, b in problem.net.layers:
+        linear = torch.nn.Linear(w.shape[1], w.shape[0], device=w.device, dtype=w.dtype)
+        linear.load_state_dict({"weight": w, "bias": b})
+        modules += [linear, torch.nn.Sigmoid()]
+    model = torch.nn.Sequential(*modules)
+    return model, torch.optim.SGD(model.parameters(), lr=problem.lr, fused=True)
+
+
+def _cost(a: Tensor, y: Tensor) -> Tensor:
+    return 0.5 * (a - y).square().sum(1).mean()

@@ -1,0 +1,236 @@
+"""What benchmark.py runs in a process of its own: one shape timed, the memory of a step, or how the cost grows."""
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import contenders
+import torch
+from contenders import Contender, Peer, Problem
+from torch import Tensor
+
+import bp_torch as bp
+from bp_torch.training import engines
+from bp_torch.training.batches import shuffled
+from bp_torch.training.engines.common import operations, precision_missing
+
+
+class Shape(NamedTuple):
+    """A network and batch that is timed: steps a timed epoch on the CPU, and steps before weights are compared."""
+
+    sizes: list[int]
+    batch_size: int
+    threads: int  # 0: all
+    steps: int
+    agree: int = 100
+    lr: float = 0.5
+
+
+CIRESAN = [784, 2500, 2000, 1500, 1000, 500, 10]
+SHAPES = {
+    "book": Shape([784, 30, 10], 10, 1, 2000),
+    "book100": Shape([784, 100, 10], 10, 1, 1000),
+    "medium": Shape([784, 512, 512, 10], 128, 0, 40),
+    "ciresan": Shape(CIRESAN, 100, 0, 6, agree=20),
+    "ciresan1000": Shape(CIRESAN, 1000, 0, 2, agree=4),
+    "wide": Shape([4096] * 9, 8192, 0, 2, agree=4),
+}
+EXAMPLES_ON_CUDA = 60_000
+TOLERANCE = {"ieee": 1e-3, "tf32": 1e-2, "bf16": 1e-2}
+SMALL = 100_000  # weights: only such networks are timed by example
+
+
+@dataclass
+class Row:
+    """A contender's times, in µs a step, and why there are none; setup: seconds to build, compile and warm up."""
+
+    name: str
+    precision: str
+    setup: float = 0.0
+    times: list[float] = field(default_factory=list)
+    error: float | None = None
+    left_out: str | None = None
+
+
+def time_shape(name: str, device: str, repeats: int, steps: int | None = None) -> dict[str, Any]:
+    """The rows of a shape, as a dictionary that JSON can hold."""
+    shape = SHAPES[name]
+    cuda = torch.device(device).type == "cuda"
+    if steps is None:
+        steps = max(1, min(EXAMPLES_ON_CUDA // shape.batch_size, 6000)) if cuda else shape.steps
+    problem = _problem(shape, device, max(steps, shape.agree) * shape.batch_size)
+    agree = shuffled(len(problem.x), 0, 0)[: shape.agree * shape.batch_size]
+    reference = _reference(problem, agree)
+    rows, epochs = [], {}
+    for row, peer in _peers(problem, device):
+        rows.append(row)
+        began = time.perf_counter()
+        try:
+            checked = peer(problem)
+            if checked.weights is not None:
+                checked.epoch(agree)
+                row.error = _difference(checked.weights(), reference)
+                if not row.error < TOLERANCE[row.precision]:
+                    row.left_out = f"weights differ by {row.error:.1e} after {shape.agree} steps"
+                    continue
+            _timed(checked, problem, steps, 0)  # warm-up: other shapes are compiled here
+            epochs[row.name, row.precision] = checked
+        except Exception as error:  # a contender that can't run is a row that says so, and the others are timed
+            row.left_out = f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}"
+        row.setup = time.perf_counter() - began
+        print(f"  {row.name} {row.precision}: ready in {row.setup:.1f} s", file=sys.stderr, flush=True)
+    rates: dict[str, list[float]] = {row.precision: [] for row in rows}
+    for repeat in range(1, repeats + 1):
+        for row in rows:
+            if (row.name, row.precision) in epochs:
+                contender = epochs[row.name, row.precision]
+                few = max(1, steps // 20) if row.name == "NumPy by example" else steps
+                row.times.append(_timed(contender, problem, few, repeat) / few * 1e6)
+        for precision, found in rates.items():
+            found.append(_product_rate(precision, device))
+    return {
+        "shape": name,
+        "sizes": shape.sizes,
+        "batch_size": shape.batch_size,
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "steps": steps,
+        "operations": operations(problem.net, shape.batch_size),
+        "rates": rates,
+        "auto": engines.choose(problem.net, problem.x, shape.batch_size, "ieee", 10**9),
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def _problem(shape: Shape, device: str, m: int) -> Problem:
+    rng = torch.Generator().manual_seed(0)
+    net = bp.Network.create(shape.sizes, seed=0, device=device)
+    x = torch.rand(m, shape.sizes[0], generator=rng).to(device)
+    labels = torch.randint(shape.sizes[-1], (m,), generator=rng)
+    y = torch.nn.functional.one_hot(labels, shape.sizes[-1]).float().to(device)
+    return Problem(net, x, y, shape.batch_size, shape.lr)
+
+
+def _reference(problem: Problem, order: Tensor) -> list[Tensor]:
+    """The weights after these examples in float64."""
+    layers = tuple(bp.Layer(w.double(), b.double()) for w, b in problem.net.layers)
+    net = bp.Network(layers, problem.net.activations, problem.net.cost_function)
+    exact = Problem(net, problem.x.double(), problem.y.double(), problem.batch_size, problem.lr)
+    contender = contenders.of_engine("eager", "ieee")(exact)
+    contender.epoch(order)
+    return contender.weights() if contender.weights else []
+
+
+def _difference(weights: list[Tensor], reference: list[Tensor]) -> float:
+    pairs = zip(weights, reference, strict=True)
+    return max(((w.to(r) - r).norm() / r.norm()).item() for w, r in pairs)
+
+
+def _peers(problem: Problem, device: str) -> Iterator[tuple[Row, Peer]]:
+    """Who is timed, best known first; bp_torch in every way that runs here."""
+    net, x, _, batch_size, _ = problem
+    cuda = x.is_cuda
+    for precision in ("ieee", "tf32", "bf16"):
+        if precision_missing(net, precision) or (precision != "ieee" and min(net.sizes[1:-1]) < 500):
+            continue
+        for engine, (_, why_not) in engines.ENGINES.items():
+            if why_not(net, x, batch_size, precision) is None:
+                yield Row(f"bp {engine}", precision), contenders.of_engine(engine, precision)
+    yield Row("JAX jit + scan", "ieee"), contenders.jax_scan
+    yield Row("torch autograd", "ieee"), contenders.autograd
+    yield Row("torch.compile of the step", "ieee"), contenders.autograd_compiled
+    if cuda:
+        yield Row("autograd in a CUDA graph", "ieee"), contenders.autograd_graph
+        return
+    yield Row("NumPy", "ieee"), contenders.numpy_loop
+    yield Row("scikit-learn", "ieee"), contenders.sklearn_mlp
+    if sum(layer.w.numel() for layer in net.layers) < SMALL:
+        yield Row("NumPy by example", "ieee"), contenders.numpy_by_example
+
+
+def _timed(contender: Contender, problem: Problem, steps: int, epoch: int) -> float:
+    """Seconds of an epoch of so many steps, its shuffle included."""
+    _synchronise(problem.x)
+    began = time.perf_counter()
+    contender.epoch(shuffled(len(problem.x), 0, epoch)[: steps * problem.batch_size])
+    _synchronise(problem.x)
+    return time.perf_counter() - began
+
+
+def _synchronise(x: Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+
+
+def _product_rate(precision: str, device: str) -> float:
+    """Operations a second of torch's own product of large square matrices: the best of three."""
+    cuda = torch.device(device).type == "cuda"
+    n = 8192 if cuda else 2048
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b, c = (torch.full((n, n), 0.5, dtype=dtype, device=device) for _ in range(3))
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    best = math.inf
+    for _ in range(3):
+        _synchronise(a)
+        began = time.perf_counter()
+        torch.mm(a, b, out=c)
+        _synchronise(a)
+        best = min(best, time.perf_counter() - began)
+    torch.set_float32_matmul_precision("highest")
+    return 2 * n**3 / best
+
+
+def memory(device: str, batch_sizes: tuple[int, ...] = (100, 1000)) -> list[dict[str, Any]]:
+    """Peak bytes of a step beyond parameters and data, of bp eager and of autograd with the fused SGD."""
+    rows = []
+    for m in batch_sizes:
+        problem = _problem(SHAPES["ciresan"], device, 2 * m)._replace(batch_size=m)
+        order = torch.arange(m)
+        for name, peer in {"bp eager": contenders.of_engine("eager", "ieee"), "torch autograd": contenders.autograd}.items():
+            contender = peer(problem)
+            rows.append({"name": name, "batch_size": m, "bytes": peak(lambda c=contender: c.epoch(order), device)})
+    return rows
+
+
+def peak(work: Callable[[], object], device: str) -> int:
+    """The most bytes that torch held at a time during `work`, beyond what it held before."""
+    if torch.device(device).type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def growth(repeats: int = 5) -> dict[str, list[dict[str, Any]]]:
+    """µs a step against width and depth, batches of 32, of bp as "auto" runs it and of JAX."""
+    widths = [[784, width, 10] for width in (16, 64, 256, 1024, 4096)]
+    depths = [[784, *[256] * depth, 10] for depth in (1, 2, 4, 8, 16)]
+    return {"width": [_grown(s, repeats) for s in widths], "depth": [_grown(s, repeats) for s in depths]}
+
+
+def _grown(sizes: list[int], repeats: int) -> dict[str, Any]:
+    net = bp.Network.create(sizes)
+    steps = max(4, min(500, int(2e10 / operations(net, 32))))
+    problem = _problem(Shape(sizes, 32, 0, steps, lr=0.1), "cpu", steps * 32)
+    engine = engines.choose(net, problem.x, 32, "ieee", 10**9)
+    torch.set_num_threads(engines.threads_for(net, 32))
+    found: dict[str, list[float]] = {}
+    peers = {f"bp {engine}": contenders.of_engine(engine, "ieee"), "JAX jit + scan": contenders.jax_scan}
+    started = {name: peer(problem) for name, peer in peers.items()}
+    for repeat in range(repeats + 1):
+        for name, contender in started.items():
+            seconds = _timed(contender, problem, steps, repeat)
+            found.setdefault(name, []).append(seconds / steps * 1e6)
+    return {"sizes": sizes, "times": {name: statistics.median(times[1:]) for name, times in found.items()}}
