@@ -4,7 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test lint mutants
+# make benchmark: an epoch against the peers, in under 10 minutes; results in benchmarks/.
+.PHONY: train test slow lint mutants benchmark
 
 train: .venv/installed
 	$(BIN)/python scripts/train.py --dataset digits
@@ -16,6 +17,13 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+slow: .venv/installed
+	$(BIN)/python -m pytest -q -m slow
+
+benchmark: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
+	$(BIN)/python scripts/benchmark.py --memory
 
 mutants: .venv/installed
 	$(BIN)/python tests/mutants.py

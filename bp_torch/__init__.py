@@ -3,7 +3,7 @@
 from bp_torch import data
 from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
-from bp_torch.errors import CheckpointError, DataError, DivergenceError
+from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
 from bp_torch.training.checkpoint import load, save
@@ -22,6 +22,7 @@ __all__ = [
     "Cost",
     "DataError",
     "DivergenceError",
+    "EngineError",
     "Layer",
     "Network",
     "Record",

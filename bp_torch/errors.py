@@ -9,6 +9,10 @@ class CheckpointError(RuntimeError):
     """A file does not hold a network that can be loaded; the message names the file."""
 
 
+class EngineError(RuntimeError):
+    """An engine could not be built, or its device ran out of memory; the message says what to do."""
+
+
 class DivergenceError(ArithmeticError):
     """Training met a value that is not finite.
 

@@ -215,12 +215,11 @@ def feed_forward(net: Network, x: Tensor, *, lean: bool = False) -> Trace:
 
     lean, for training: a hidden layer's z is let go of where its σ′ needs a alone, and a stands in its place.
     """
-    a, z = [x], []
-    for (w, b), activation in zip(net.layers, net.activations):  # noqa: B905 (checked when the network was made)
+    a, z, last = [x], [], len(net.layers) - 1
+    for l, ((w, b), activation) in enumerate(zip(net.layers, net.activations)):  # noqa: B905 (checked when made)
         weighted = weighted_input(w, b, a[-1])
         a.append(activation.f(weighted))
-        z.append(a[-1] if lean and not activation.needs_z else weighted)
-    z[-1] = weighted
+        z.append(a[-1] if lean and l < last and not activation.needs_z else weighted)
     return Trace(tuple(a), tuple(z))
 
 

@@ -2,7 +2,7 @@
 
 All contenders start from the same weights and see the same batches in the same order, and their weights must agree with
 a float64 run before any is timed. They take turns, so that drift hits all alike. An epoch includes its shuffle and the
-gathering of its batches; compiling, capturing and evaluation are left out. On a CPU the ratios of one run are the figures.
+gathering of its batches; compiling, capturing and evaluation are left out. On a CPU the figures are ratios of one run.
 """
 
 import argparse
@@ -108,7 +108,7 @@ def _measured(part: str, options: argparse.Namespace, threads: int) -> Any:
     command += ["--threads", str(threads)]
     command += ["--steps", str(options.steps)] if options.steps else []
     print(f"{part}, {threads} threads ...", file=sys.stderr, flush=True)
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 (this very script)
         command,
         env=environment,
         stdout=subprocess.PIPE,
@@ -187,10 +187,12 @@ def report(out: Path) -> str:
     parts = [
         "# Benchmarks",
         "",
-        "Written by `scripts/benchmark.py`, whose rules stand at its head. × bp's best: the row's median over that of",
-        "the fastest bp row of its class, so 2.00 means that bp is twice as fast. The share is of the rate at which torch",
-        "multiplies large square matrices in the same run. scikit-learn draws its own weights and order and has another",
-        "cost, so its agreement is not checked. Classes: " + "; ".join(f"{k}, {v}" for k, v in CLASSES.items()) + ".",
+        "Written by `scripts/benchmark.py`, whose rules stand at its head. × bp's best: the row's median over that",
+        "of the fastest bp row of its class, so 2.00 means that bp is twice as fast. The share is of the rate at which",
+        "torch multiplies large square matrices in the same run. scikit-learn draws its own weights and order and has",
+        "another cost, so its agreement is not checked. Classes: "
+        + "; ".join(f"{k}, {v}" for k, v in CLASSES.items())
+        + ".",
         "",
     ]
     for device in ("cpu", "cuda"):
@@ -199,12 +201,12 @@ def report(out: Path) -> str:
             parts += [f"## {device}", "", "Not yet measured.", ""]
             continue
         results = json.loads(path.read_text())
-        parts += [f"## {device}", "", f"{results['machine']}. `{results['command']}`", ""]
+        parts += [f"## {device}", "", f"{results['machine']}.", f"`{results['command']}`", ""]
         parts += [f"![Contenders]({device}.png)", "", *(table(found) for found in results["shapes"])]
         if "memory" in results:
             parts.append(memory_table(results["memory"]))
     if (out / "growth.png").exists():
-        parts += ["## How the cost grows", "", "`python scripts/benchmark.py --growth`", "", "![Growth](growth.png)", ""]
+        parts += ["## How the cost grows", "", "`python scripts/benchmark.py --growth`", "", "![Growth](growth.png)"]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -38,7 +38,7 @@ def run(main: Callable[[], int]) -> None:
     """Runs a program: bad input ends in one sentence and exit code 2, a divergence in exit code 1; no traceback."""
     try:
         code = main()
-    except bp.DivergenceError as error:
+    except (bp.DivergenceError, bp.EngineError) as error:
         code = _say(error, 1)
     except (ValueError, OSError, bp.DataError, bp.CheckpointError) as error:
         code = _say(error, 2)

@@ -1,4 +1,4 @@
-"""The contenders of benchmark.py: an epoch of plain SGD on a sigmoid network with quadratic cost, each in its best form.
+"""The contenders of benchmark.py: an epoch of plain SGD, sigmoid neurons and quadratic cost, each in its best form.
 
 A contender is a function of a `Problem`. It returns an epoch, which trains on the examples in an order (whole batches),
 and a function that reads its weights. It starts from the problem's weights, and works on a copy.
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import skip_init
 
 import bp_torch as bp
 from bp_torch.training import engines
@@ -105,7 +106,7 @@ def autograd(problem: Problem) -> Contender:
             _cost(model(x[batch]), y[batch]).backward()
             optimiser.step()
 
-    return Contender(epoch, lambda: [module.weight.detach() for module in model[::2]])
+    return Contender(epoch, lambda: [p.detach() for p in list(model.parameters())[::2]])
 
 
 def autograd_compiled(problem: Problem) -> Contender:
@@ -167,23 +168,21 @@ def autograd_graph(problem: Problem, count: int = 100) -> Contender:
             recording.replay()
         steps(on_device[whole:].view(-1, m))
 
-    return Contender(epoch, lambda: [module.weight.detach() for module in model[::2]])
+    return Contender(epoch, lambda: [p.detach() for p in list(model.parameters())[::2]])
 
 
 def jax_scan(problem: Problem) -> Contender:
-    """One jit of a scan over the epoch's batches, parameters donated, data resident."""
+    """One jit of a scan over the batches, parameters donated, data resident; w as (n_out, n_in), which is faster."""
     import jax
     import jax.numpy as jnp
 
     x, y = jnp.asarray(problem.x.cpu().numpy()), jnp.asarray(problem.y.cpu().numpy())
-    parameters = [
-        tuple(jnp.array(t.cpu().numpy()) for t in (layer.w.mT.contiguous(), layer.b)) for layer in problem.net.layers
-    ]
+    parameters = [tuple(jnp.array(t.cpu().numpy()) for t in layer) for layer in problem.net.layers]
 
     def cost(parameters: Any, x: Any, y: Any) -> Any:
         a = x
         for w, b in parameters:
-            a = jax.nn.sigmoid(jnp.dot(a, w, precision="highest") + b)
+            a = jax.nn.sigmoid(jnp.dot(a, w.T, precision="highest") + b)
         return 0.5 * jnp.sum((a - y) ** 2) / len(y)
 
     def step(parameters: Any, batch: Any) -> Any:
@@ -198,7 +197,7 @@ def jax_scan(problem: Problem) -> Contender:
         costs.block_until_ready()
         jax.block_until_ready(parameters)
 
-    return Contender(epoch, lambda: [torch.from_numpy(np.array(w)).mT for w, _ in parameters])
+    return Contender(epoch, lambda: [torch.from_numpy(np.array(w)) for w, _ in parameters])
 
 
 def sklearn_mlp(problem: Problem) -> Contender:
@@ -206,22 +205,15 @@ def sklearn_mlp(problem: Problem) -> Contender:
     from sklearn.neural_network import MLPClassifier
 
     x, y = problem.x.numpy(), problem.y.argmax(1).numpy()
-    model = MLPClassifier(
-        problem.net.sizes[1:-1],
-        activation="logistic",
-        solver="sgd",
-        momentum=0.0,
-        alpha=0.0,
-        batch_size=problem.batch_size,
-        learning_rate_init=problem.lr,
-        random_state=0,
-    )
+    settings: dict[str, Any] = dict(activation="logistic", solver="sgd", momentum=0.0, alpha=0.0, random_state=0)
+    settings.update(batch_size=problem.batch_size, learning_rate_init=problem.lr)
+    model = MLPClassifier(problem.net.sizes[1:-1], **settings)
     classes = np.arange(problem.net.sizes[-1])
 
     def epoch(order: Tensor) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.partial_fit(x[: len(order)], y[: len(order)], classes)  # one epoch, shuffled by itself
+            model.partial_fit(x[: len(order)], y[: len(order)], classes=classes)  # one epoch, shuffled by itself
 
     return Contender(epoch, None)
 
@@ -242,7 +234,7 @@ def _sigmoid(z: np.ndarray) -> np.ndarray:
 def _module(problem: Problem) -> tuple[torch.nn.Sequential, torch.optim.SGD]:
     modules: list[torch.nn.Module] = []
     for w, b in problem.net.layers:
-        linear = torch.nn.Linear(w.shape[1], w.shape[0], device=w.device, dtype=w.dtype)
+        linear = skip_init(torch.nn.Linear, w.shape[1], w.shape[0], device=w.device, dtype=w.dtype)
         linear.load_state_dict({"weight": w, "bias": b})
         modules += [linear, torch.nn.Sigmoid()]
     model = torch.nn.Sequential(*modules)

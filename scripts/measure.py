@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import contenders
@@ -101,7 +102,7 @@ def time_shape(name: str, device: str, repeats: int, steps: int | None = None) -
         "steps": steps,
         "operations": operations(problem.net, shape.batch_size),
         "rates": rates,
-        "auto": engines.choose(problem.net, problem.x, shape.batch_size, "ieee", 10**9),
+        "auto": engines.choose(problem.net, shape.batch_size, "ieee", 10**9),
         "rows": [asdict(row) for row in rows],
     }
 
@@ -132,13 +133,13 @@ def _difference(weights: list[Tensor], reference: list[Tensor]) -> float:
 
 def _peers(problem: Problem, device: str) -> Iterator[tuple[Row, Peer]]:
     """Who is timed, best known first; bp_torch in every way that runs here."""
-    net, x, _, batch_size, _ = problem
-    cuda = x.is_cuda
+    net, batch_size = problem.net, problem.batch_size
+    cuda = problem.x.is_cuda
     for precision in ("ieee", "tf32", "bf16"):
         if precision_missing(net, precision) or (precision != "ieee" and min(net.sizes[1:-1]) < 500):
             continue
         for engine, (_, why_not) in engines.ENGINES.items():
-            if why_not(net, x, batch_size, precision) is None:
+            if why_not(net, batch_size, precision) is None:
                 yield Row(f"bp {engine}", precision), contenders.of_engine(engine, precision)
     yield Row("JAX jit + scan", "ieee"), contenders.jax_scan
     yield Row("torch autograd", "ieee"), contenders.autograd
@@ -186,13 +187,14 @@ def _product_rate(precision: str, device: str) -> float:
 
 def memory(device: str, batch_sizes: tuple[int, ...] = (100, 1000)) -> list[dict[str, Any]]:
     """Peak bytes of a step beyond parameters and data, of bp eager and of autograd with the fused SGD."""
+    peers = {"bp eager": contenders.of_engine("eager", "ieee"), "torch autograd": contenders.autograd}
     rows = []
     for m in batch_sizes:
         problem = _problem(SHAPES["ciresan"], device, 2 * m)._replace(batch_size=m)
-        order = torch.arange(m)
-        for name, peer in {"bp eager": contenders.of_engine("eager", "ieee"), "torch autograd": contenders.autograd}.items():
-            contender = peer(problem)
-            rows.append({"name": name, "batch_size": m, "bytes": peak(lambda c=contender: c.epoch(order), device)})
+        for name, peer in peers.items():
+            step = partial(peer(problem).epoch, torch.arange(m))
+            step()  # the first sets up more than a step needs
+            rows.append({"name": name, "batch_size": m, "bytes": peak(step, device)})
     return rows
 
 
@@ -205,7 +207,8 @@ def peak(work: Callable[[], object], device: str) -> int:
         return torch.cuda.max_memory_allocated(device) - before
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         work()
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    profiler: Any = profile.profiler
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     held = most = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
@@ -224,7 +227,7 @@ def _grown(sizes: list[int], repeats: int) -> dict[str, Any]:
     net = bp.Network.create(sizes)
     steps = max(4, min(500, int(2e10 / operations(net, 32))))
     problem = _problem(Shape(sizes, 32, 0, steps, lr=0.1), "cpu", steps * 32)
-    engine = engines.choose(net, problem.x, 32, "ieee", 10**9)
+    engine = engines.choose(net, 32, "ieee", 10**9)
     torch.set_num_threads(engines.threads_for(net, 32))
     found: dict[str, list[float]] = {}
     peers = {f"bp {engine}": contenders.of_engine(engine, "ieee"), "JAX jit + scan": contenders.jax_scan}

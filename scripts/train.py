@@ -19,6 +19,8 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import checks
+from bp_torch.training.engines import ENGINES, checked
+from bp_torch.training.engines.common import PRECISIONS
 from bp_torch.training.progress import shown
 
 EXAMPLE = """example:
@@ -54,6 +56,10 @@ def parse() -> argparse.Namespace:
         type=float,
         help="learning rate η (default: 3, as in the book, for sigmoid with quadratic cost; else 0.1)",
     )
+    parser.add_argument(
+        "--engine", default="auto", help=f"auto (the default), {', '.join(ENGINES)}: see bp_torch.train"
+    )
+    parser.add_argument("--precision", default="ieee", help=f"of the products: {', '.join(PRECISIONS)} (default: ieee)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default: float32")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches (default: 0)")
     parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
@@ -80,6 +86,7 @@ def main() -> int:
         device=options.device,
         dtype=DTYPES[options.dtype],
     )
+    checked(options.engine, net, options.batch_size, options.precision)
     out = _new_folder(options.out, options.dataset)
     try:
         data, test = (common.load(options.dataset, split, options.data_dir, net) for split in ("train", "test"))
@@ -105,6 +112,8 @@ def main() -> int:
         lr=options.lr,
         validation=test,
         seed=options.seed,
+        engine=options.engine,
+        precision=options.precision,
     )
     try:
         with (out / "metrics.jsonl").open("w") as metrics:

@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.errors import DivergenceError
+from bp_torch.errors import DivergenceError, EngineError
 from bp_torch.network import Layer, Network, Trace, class_labels, feed_forward, mean_cost, predicted_class
 from bp_torch.training import engines
 from bp_torch.training.batches import chunks, shuffled
@@ -64,7 +65,8 @@ def train(
         float32.
 
     Arguments are checked when train is called, work starts with the first `next`. Raises ValueError for an argument
-    that can't be used, DivergenceError (from the generator) where a value is no longer finite.
+    that can't be used; and from the generator DivergenceError where a value is no longer finite, EngineError where an
+    engine can't be built or the device's memory is too small.
     """
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
@@ -73,7 +75,7 @@ def train(
     epochs, batch_size = checks.whole("epochs", epochs, 1), checks.whole("batch_size", batch_size, 1)
     rate = lr if callable(lr) else _always(checks.positive("lr", lr))
     seed, batch_size = checks.seed(seed), min(batch_size, len(x))
-    engines.checked(engine, net, x, batch_size, precision)
+    engines.checked(engine, net, batch_size, precision)
     return _records(net, x, y, held_out, epochs, batch_size, rate, seed, engine, precision)
 
 
@@ -105,16 +107,16 @@ def _records(
 ) -> Iterator[Record]:
     count = torch.get_num_threads()
     if engine == "auto":
-        engine = engines.choose(net, x, batch_size, precision, epochs * math.ceil(len(x) / batch_size))
+        engine = engines.choose(net, batch_size, precision, epochs * math.ceil(len(x) / batch_size))
         count = engines.threads_for(net, batch_size)
-    with threads(count):
+    with threads(count), _out_of_memory(batch_size):
         train_epoch = engines.ENGINES[engine].build(net, x, y, batch_size, precision)
     for epoch in range(1, epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", lr(epoch))
         before = [Layer(w.clone(), b.clone()) for w, b in net.layers]
         began = time.perf_counter()
         order = shuffled(len(x), seed, epoch)
-        with threads(count):
+        with threads(count), _out_of_memory(batch_size):
             cost = train_epoch(order, rate) / len(x)
         seconds = time.perf_counter() - began
         if not math.isfinite(cost) or not all(bool(t.isfinite().all()) for layer in net.layers for t in layer):
@@ -124,6 +126,16 @@ def _records(
             raise DivergenceError(epoch, batch, layer, what, rate)
         validation_cost, validation_accuracy = (None, None) if held_out is None else _evaluate(net, *held_out)
         yield Record(epoch, cost, validation_cost, validation_accuracy, seconds, len(x) / seconds)
+
+
+@contextmanager
+def _out_of_memory(batch_size: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"the GPU's memory does not hold a step of batch_size {batch_size}: try a smaller one ({error})"
+        ) from error
 
 
 @torch.inference_mode()

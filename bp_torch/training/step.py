@@ -7,7 +7,6 @@ then one multiply-and-add into w, as soon as the sweep yields δ. A test holds t
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from bp_torch.network import Layer, Network, Trace, errors, feed_forward, output_delta

@@ -194,10 +194,4 @@ def test_predict_refuses_what_is_not_an_image(trained: tuple[Path, str], tmp_pat
 def test_help_has_an_example(script: str) -> None:
     done = run(script, "--help")
     assert done.returncode == 0
-    assert f"example:\n  python scripts/{script}" in done.stdout
-
-
-def test_the_benchmark_runs_and_its_contenders_agree() -> None:
-    done = run("benchmark.py", "--examples", 2000, "--repeats", 1)
-    assert done.returncode == 0, done.stderr
-    assert [line.split("  ")[0] for line in done.stdout.splitlines()[2:]] == ["bp eager", "NumPy", "torch autograd"]
+    assert f":\n  python scripts/{script}" in done.stdout

@@ -18,11 +18,12 @@ class Engine(NamedTuple):
     """A way to run an epoch.
 
     build: (net, x, y, batch_size, precision) -> Epoch, on x (m, n_0) and the target matrix y (m, n_L); compiles and
-        captures, and leaves the weights as they are. why_not: (net, x, batch_size, precision) -> why it can't, or None.
+        captures, and leaves the weights as they are.
+    why_not: (net, batch_size, precision) -> why it can't train the network, in a sentence, or None.
     """
 
     build: Callable[[Network, Tensor, Tensor, int, str], Epoch]
-    why_not: Callable[[Network, Tensor, int, str], str | None]
+    why_not: Callable[[Network, int, str], str | None]
 
 
 ENGINES: dict[str, Engine] = {
@@ -39,20 +40,20 @@ WORTH_A_BUILD = 5.0  # seconds
 OPERATIONS_A_THREAD = 20_000_000  # in a step: below that, a second thread costs more than it does
 
 
-def checked(name: str, net: Network, x: Tensor, batch_size: int, precision: str) -> str:
+def checked(name: str, net: Network, batch_size: int, precision: str) -> str:
     """The engine's name, if it can train this network; raises ValueError that says why not, and what can."""
     checks.one_of("engine", name, ("auto", *ENGINES))
     missing = precision_missing(net, checks.one_of("precision", precision, PRECISIONS))
     if missing is None and name != "auto":
-        missing = ENGINES[name].why_not(net, x, batch_size, precision)
+        missing = ENGINES[name].why_not(net, batch_size, precision)
     if missing is not None:
         raise ValueError(missing)
     return name
 
 
-def choose(net: Network, x: Tensor, batch_size: int, precision: str, steps: int) -> str:
+def choose(net: Network, batch_size: int, precision: str, steps: int) -> str:
     """What "auto" takes for so many steps; it depends on nothing that changes from run to run on a machine."""
-    if x.is_cuda:
+    if net.layers[0].w.is_cuda:
         return "graph"
     seconds = steps * (12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND)
     if seconds < WORTH_A_BUILD:
@@ -60,7 +61,7 @@ def choose(net: Network, x: Tensor, batch_size: int, precision: str, steps: int)
     if native.compiler() is None:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
         return "eager"
-    return "eager" if ENGINES["native"].why_not(net, x, batch_size, precision) else "native"
+    return "eager" if ENGINES["native"].why_not(net, batch_size, precision) else "native"
 
 
 @cache

@@ -11,28 +11,30 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from bp_torch.errors import EngineError
 from bp_torch.network import Layer, Network
 from bp_torch.training.engines import native
 from bp_torch.training.engines.common import Epoch, batch_cost, inputs_of, networks_of, products_in, refresh, step_of
 from bp_torch.training.engines.eager import eager
 from bp_torch.training.step import Rate, rate_of
 
-LAYERS_COMPILED = 40  # unrolled steps times layers: about 20 s of compiling
+LAYERS_COMPILED = 16  # unrolled steps times layers: some 20 s of compiling, and more of them gain little
 STEPS_CAPTURED = 100
 
 Steps = Callable[[Tensor, Rate], Tensor]  # index (K, m), rate -> Σ_x C_x, 0-D in float64
 
 
-def why_not_compiled(net: Network, x: Tensor, batch_size: int, precision: str) -> str | None:
+def why_not_compiled(net: Network, batch_size: int, precision: str) -> str | None:
     """Why `compiled` can't train the network, or None."""
     if native.compiler() is None:
         return "engine='compiled' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
     return None
 
 
-def why_not_graph(net: Network, x: Tensor, batch_size: int, precision: str) -> str | None:
+def why_not_graph(net: Network, batch_size: int, precision: str) -> str | None:
     """Why `graph` can't train the network, or None."""
-    return None if x.is_cuda else "engine='graph' is a CUDA graph, and the network is on the CPU: use 'native' or 'eager'"
+    cuda = net.layers[0].w.is_cuda
+    return None if cuda else "engine='graph' is for CUDA, and the network is on the CPU: use 'native' or 'eager'"
 
 
 def compiled(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str) -> Epoch:
@@ -46,11 +48,16 @@ def compiled(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str
         batches = zip(x[rows].split(batch_size), y[rows].split(batch_size), strict=True)
         return torch.stack([batch_cost(net, step(*batch, rate), batch[1]) for batch in batches]).sum()
 
+    from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException  # takes seconds to import
+
     unrolled.__code__ = unrolled.__code__.replace()  # torch.compile allows few compilations of one code object
     function = torch.compile(unrolled, fullgraph=True, dynamic=False)
 
     def steps(index: Tensor, rate: Rate) -> Tensor:
-        return function(x_in, y, index, rate, [each.layers for each in networks])
+        try:
+            return function(x_in, y, index, rate, [each.layers for each in networks])
+        except (TorchDynamoException, BackendCompilerFailed) as error:
+            raise EngineError(f"torch.compile failed ({str(error).splitlines()[0]}): use engine='eager'") from error
 
     return _epoch(net, networks, x, y, batch_size, precision, count, steps)
 

@@ -1,8 +1,8 @@
 """Prints the training step as C++: the step itself, traced to torch operations, so that no formula is written twice.
 
 The trace holds some forty kinds of operations. Products become calls of products.h. An elementwise operation is folded
-into the one that uses it, and each loop that is left writes one matrix. In the C++, x and y are the batch, p0, p1, … the
-parameters, rate is the factor −η/m, and v0, v1, … are what the step computes, in one workspace.
+into the one that uses it, and each loop that is left writes one matrix. In the C++, x and y are the batch, p0, p1, …
+the parameters, rate is the factor −η/m, and v0, v1, … are what the step computes, in one workspace.
 """
 
 from collections import Counter
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.fx import Graph, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from bp_torch.network import Layer, Network
 from bp_torch.training.engines.common import batch_cost
@@ -109,6 +108,8 @@ def source(net: Network, batch_sizes: Sequence[int]) -> str:
 
 def trace_step(net: Network, m: int) -> Graph:
     """The step on m examples as a graph of torch operations: x, y, the rate, and the parameters in; the cost out."""
+
+    from torch.fx.experimental.proxy_tensor import make_fx  # takes a second to import
 
     def step(x: Tensor, y: Tensor, factor: Tensor, *parameters: Tensor) -> Tensor:
         layers = tuple(Layer(*pair) for pair in zip(parameters[::2], parameters[1::2], strict=True))
@@ -237,7 +238,7 @@ class _Printer:
         *into, first, second = (self._matrix(arg) for arg in node.args)
         form = "tn"[not first.transposed], "tn"[not second.transposed]
         alpha_beta = node.kwargs.get("alpha", 1), node.kwargs.get("beta", 1)
-        rows, columns = _shape(into and _node(node.args[0]) or node)
+        rows, columns = _shape(_node(node.args[0]) if into else node)
         inner = first.rows if first.transposed else first.columns
         template = f"<{rows}, {columns}, {inner}>"
         if into:
@@ -254,9 +255,7 @@ class _Printer:
         b, delta_t, ones = node.args
         delta, factor = self._matrix(delta_t), self._value[_node(ones)]
         self._check(delta.transposed and isinstance(factor, str), "a matrix times a vector that is not constant")
-        self.lines.append(
-            f"add_rows<{delta.rows}, {delta.columns}>({delta.name}, {self._matrix(b).name}, {factor});"
-        )
+        self.lines.append(f"add_rows<{delta.rows}, {delta.columns}>({delta.name}, {self._matrix(b).name}, {factor});")
         self._release(node)
 
     def _sum(self, node: Node) -> None:
@@ -372,7 +371,8 @@ def _kind(node: Node) -> Any:
 
 
 def _node(arg: object) -> Node:
-    assert isinstance(arg, Node)  # what make_fx traced from tensors
+    if not isinstance(arg, Node):
+        raise UnprintableError(f"an operation on {arg}, which is not a tensor")
     return arg
 
 
@@ -381,7 +381,8 @@ def _shape(node: Node) -> tuple[int, int]:
     shape = node.meta["val"].shape
     if len(shape) > 2:
         raise UnprintableError("a tensor of more than two dimensions")
-    return (1, 1, *shape)[-2:]
+    rows, columns = (1, 1, *shape)[-2:]
+    return int(rows), int(columns)
 
 
 def _cells(rows: int, columns: int) -> str:

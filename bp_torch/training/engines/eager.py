@@ -11,7 +11,7 @@ from bp_torch.training.engines.common import Epoch, batch_cost, inputs_of, netwo
 from bp_torch.training.step import rate_of
 
 
-def why_not(net: Network, x: Tensor, batch_size: int, precision: str) -> str | None:
+def why_not(net: Network, batch_size: int, precision: str) -> str | None:
     """Nothing keeps this engine from running."""
     return None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bp_torch.errors import EngineError
 from bp_torch.network import Network
 from bp_torch.training.engines import cpp
 from bp_torch.training.engines.common import Epoch, operations
@@ -24,14 +25,14 @@ ALIGNMENT = 64  # bytes: the widest vector
 CALL_OPERATIONS = 2_000_000_000  # a call trains for about 50 ms, so that an interrupt is soon seen
 
 
-def why_not(net: Network, x: Tensor, batch_size: int, precision: str) -> str | None:
+def why_not(net: Network, batch_size: int, precision: str) -> str | None:
     """Why this engine can't train the network, or None."""
-    if x.device.type != "cpu" or x.dtype not in cpp.REAL or precision != "ieee":
+    w = net.layers[0].w
+    if w.device.type != "cpu" or w.dtype not in cpp.REAL or precision != "ieee":
         return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='ieee'"
     if compiler() is None:
         return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
     try:
-        cpp.trace_step(net, 1)
         cpp.source(net, [1])
     except cpp.UnprintableError as error:
         return f"engine='native' can't print {error}: use engine='eager' or 'compiled'"
@@ -91,14 +92,16 @@ def compiler() -> str | None:
 def build(code: str, threads: int) -> ctypes.CDLL:
     """The library compiled from this source, for one thread or for several; from the cache where it is there.
 
-    Raises RuntimeError with the compiler's first error where it refuses.
+    Raises EngineError with the compiler's first error where it refuses.
     """
     cxx = compiler()
     if cxx is None:
-        raise RuntimeError("there is no C++ compiler")
+        raise EngineError("there is no C++ compiler: install g++, or use engine='eager'")
     flags = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-w"]
     flags += ["-fopenmp"] if threads > 1 else []
-    macros = subprocess.run([cxx, *flags, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, check=False)
+    macros = subprocess.run(  # noqa: S603 (the user's own compiler)
+        [cxx, *flags, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, check=False
+    )
     if b"__AVX512F__" in macros.stdout and b"__clang__" not in macros.stdout:
         flags.append("-mprefer-vector-width=512")
     key = hashlib.blake2b(b"\0".join([code.encode(), " ".join(flags).encode(), macros.stdout]), digest_size=16)
@@ -108,12 +111,12 @@ def build(code: str, threads: int) -> ctypes.CDLL:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             Path(work, "step.cpp").write_text(code)
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603
                 [cxx, *flags, "step.cpp", "-o", "step.so"], cwd=work, capture_output=True, text=True, check=False
             )
             if done.returncode:
                 error = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-                raise RuntimeError(f"the C++ compiler {cxx} failed: {error}")
+                raise EngineError(f"the C++ compiler {cxx} failed ({error}): use engine='eager'")
             os.replace(Path(work, "step.so"), library)
     return ctypes.CDLL(str(library))
 
