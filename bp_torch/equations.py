@@ -32,7 +32,7 @@ def hidden_error(w_next: Tensor, delta_next: Tensor, sigma_prime: Tensor) -> Ten
 
     w_next (…, n_next, n), delta_next (…, m, n_next), sigma_prime σ′(zˡ) (…, m, n) -> δˡ (…, m, n).
     """
-    return (delta_next @ w_next) * sigma_prime
+    return (delta_next @ w_next).mul_(sigma_prime)
 
 
 def bias_gradient(delta: Tensor) -> Tensor:

@@ -235,8 +235,8 @@ def errors(net: Network, trace: Trace | BackpropTrace, delta: Tensor) -> Iterato
     The sweep is linear in δᴸ: scale that, and every error is scaled alike.
     """
     for l in range(len(net.layers) - 1, 0, -1):
-        sigma_prime = net.activations[l - 1].derivative(trace.z[l - 1], trace.a[l])
-        below = hidden_error(net.layers[l].w, delta, sigma_prime)
+        derivative = net.activations[l - 1].derivative
+        below = hidden_error(net.layers[l].w, delta, derivative(trace.z[l - 1], trace.a[l]))
         yield l, delta
         delta = below
     yield 0, delta

@@ -16,14 +16,14 @@ TESTS = ["tests/test_equations.py", "tests/test_gradients.py", "tests/training/t
 MUTANTS = [
     ("BP1 with the wrong sign", "costs.py", "output_error(a - y,", "output_error(y - a,"),
     ("BP1 without σ′", "equations.py", "return grad_a * sigma_prime", "return grad_a"),
-    ("BP2 without σ′", "equations.py", "(delta_next @ w_next) * sigma_prime", "delta_next @ w_next"),
+    ("BP2 without σ′", "equations.py", "(delta_next @ w_next).mul_(sigma_prime)", "delta_next @ w_next"),
     ("BP2 with the wrong sign", "equations.py", "return (delta_next @ w_next)", "return -(delta_next @ w_next)"),
     ("BP2 with w transposed", "equations.py", "(delta_next @ w_next)", "(delta_next @ w_next.mT)"),
     (
         "BP2 with the w of the layer below",
         "network.py",
-        "net.layers[l].w, delta, sigma",
-        "net.layers[l - 1].w, delta, sigma",
+        "net.layers[l].w, delta, derivative",
+        "net.layers[l - 1].w, delta, derivative",
     ),
     ("BP2 with the σ′ of the layer above", "network.py", "trace.z[l - 1], trace.a[l])", "trace.z[l], trace.a[l + 1])"),
     ("BP3 without 1/m", "equations.py", "return delta.mean(-2)", "return delta.sum(-2)"),
@@ -32,10 +32,10 @@ MUTANTS = [
     ("BP4 with the wrong sign", "equations.py", "return delta.mT @ a", "return -delta.mT @ a"),
     ("z with w transposed", "equations.py", "a @ w.mT", "a @ w"),
     ("z without b", "equations.py", "z.add_(b if b.ndim == 1 else b.unsqueeze(-2))", "z"),
-    ("the step uphill", "training/step.py", "return Rate(-lr / m", "return Rate(lr / m"),
-    ("the step without 1/m", "training/step.py", "return Rate(-lr / m", "return Rate(-lr"),
-    ("the step without the biases", "training/step.py", "        b.addmv_(delta_t, rate.column)\n", ""),
-    ("the ragged batch's 1/m from the full batch", "training/loop.py", "rates[m])", "rates[batch_size])"),
+    ("the step uphill", "training/step.py", "like.new_full((), -lr / m)", "like.new_full((), lr / m)"),
+    ("the step without 1/m", "training/step.py", "like.new_full((), -lr / m)", "like.new_full((), -lr)"),
+    ("the step without the biases", "training/step.py", "        b.addmv_(delta_t, ones)\n", ""),
+    ("the ragged batch's 1/m from the full batch", "training/engines/eager.py", "rates[m])", "rates[batch_size])"),
 ]
 
 

@@ -189,6 +189,7 @@ def test_auto_builds_for_long_runs_only() -> None:
     net = bp.Network.create([784, 30, 10])
     assert engines.choose(net, 10, "ieee", steps=6_000 * 30) == "native"
     assert engines.choose(net, 10, "ieee", steps=100) == "eager"
+    assert engines.choose(bp.Network.create([2000, 2000, 2000]), 100, "ieee", steps=10**6) == "eager"
 
 
 def test_auto_runs_a_tiny_network_on_one_thread_and_puts_the_setting_back(monkeypatch: pytest.MonkeyPatch) -> None:

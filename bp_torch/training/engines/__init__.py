@@ -37,6 +37,7 @@ ENGINES: dict[str, Engine] = {
 SECONDS_A_CALL = 5e-6
 OPERATIONS_A_SECOND = 5e10
 WORTH_A_BUILD = 5.0  # seconds
+LARGE = 2_000_000_000  # operations in a step: above that, torch's own products are the faster ones
 OPERATIONS_A_THREAD = 20_000_000  # in a step: below that, a second thread costs more than it does
 
 
@@ -55,6 +56,8 @@ def choose(net: Network, batch_size: int, precision: str, steps: int) -> str:
     """What "auto" takes for so many steps; it depends on nothing that changes from run to run on a machine."""
     if net.layers[0].w.is_cuda:
         return "graph"
+    if operations(net, batch_size) > LARGE:
+        return "eager"
     seconds = steps * (12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND)
     if seconds < WORTH_A_BUILD:
         return "eager"
