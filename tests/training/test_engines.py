@@ -248,7 +248,7 @@ REFUSED = [
     (dict(engine="graph"), "engine='graph' is for CUDA, and the network is on the CPU: use 'native' or 'eager'"),
     (dict(precision="tf32"), "precision='tf32' is not for this cpu device, which can do ieee( and bf16)?$"),
     (dict(precision="fp8"), "unknown precision 'fp8': choose one of ieee, tf32, bf16"),
-    (dict(engine="warp"), "unknown engine 'warp': choose one of auto, eager, native, compiled, graph"),
+    (dict(engine="warp"), "unknown engine 'warp': choose one of auto, eager, native, compiled, graph, persistent"),
 ]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.network import Network
-from bp_torch.training.engines import compiled, eager, native
+from bp_torch.training.engines import compiled, eager, native, persistent
 from bp_torch.training.engines.common import PRECISIONS, Epoch, operations, precision_missing
 
 
@@ -31,6 +31,7 @@ ENGINES: dict[str, Engine] = {
     "native": Engine(native.native, native.why_not),
     "compiled": Engine(compiled.compiled, compiled.why_not_compiled),
     "graph": Engine(compiled.graph, compiled.why_not_graph),
+    "persistent": Engine(persistent.persistent, persistent.why_not),
 }
 
 # What `choose` weighs, on a CPU: how long the eager engine would take, roughly, against building the native one.
