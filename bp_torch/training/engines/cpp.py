@@ -55,6 +55,7 @@ ELEMENTWISE: dict[object, Callable[..., str]] = {
     aten.sub: lambda a, b, alpha="real(1)": _plus(a, f"(-{b})", alpha),
     aten.rsub: lambda a, b: f"({b} - {a})",
     aten.mul: lambda a, b: f"({a} * {b})",
+    aten.mul_: lambda a, b: f"({a} * {b})",
     aten.div: lambda a, b: f"({a} / {b})",
     aten.addcmul: lambda a, b, c, value="real(1)": f"({a} + {value} * {b} * {c})",
     aten.neg: lambda a: f"(-{a})",
@@ -216,7 +217,7 @@ class _Printer:
             and (_kind(users[0]) in ELEMENTWISE or _kind(users[0]) == aten.sum)
             and self._position[users[0]] < self._first_change(node)
         )
-        if _kind(node) == aten.add_:  # in place: whoever asks for the first operand later gets the sum
+        if _kind(node) in (aten.add_, aten.mul_):  # in place: whoever asks for the first operand later gets the sum
             self._check(len(_node(node.args[0]).users) == 1, "an operation in place on what is used elsewhere")
         self._value[node] = None
         if folded:
