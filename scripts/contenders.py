@@ -5,7 +5,8 @@ and a function that reads its weights. It starts from the problem's weights, and
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,16 +16,21 @@ from torch.nn.utils import skip_init
 
 import bp_torch as bp
 from bp_torch.training import engines
+from bp_torch.training.engines.common import products_in
 
 
 class Problem(NamedTuple):
-    """What all contenders train: net's weights to start from, x (m, n_0), y (m, n_L) one-hot, on one device."""
+    """What all contenders train: net's weights to start from, x (m, n_0), y (m, n_L) one-hot, on one device.
+
+    precision: of the products, as in `bp_torch.train`; the weights are float32 in every class.
+    """
 
     net: bp.Network
     x: Tensor
     y: Tensor
     batch_size: int
     lr: float
+    precision: str = "ieee"
 
 
 class Contender(NamedTuple):
@@ -37,11 +43,11 @@ class Contender(NamedTuple):
 Peer = Callable[[Problem], Contender]
 
 
-def of_engine(engine: str, precision: str) -> Peer:
+def of_engine(engine: str) -> Peer:
     """bp_torch itself."""
 
     def start(problem: Problem) -> Contender:
-        net, x, y, batch_size, lr = problem
+        net, x, y, batch_size, lr, precision = problem
         mine = _copy(net)
         epoch = engines.ENGINES[engine].build(mine, x, y, batch_size, precision)
         return Contender(lambda order: epoch(order, lr), lambda: [layer.w for layer in mine.layers])
@@ -103,7 +109,9 @@ def autograd(problem: Problem) -> Contender:
     def epoch(order: Tensor) -> None:
         for batch in order.to(x.device).split(problem.batch_size):
             optimiser.zero_grad()
-            _cost(model(x[batch]), y[batch]).backward()
+            with _products(problem):
+                cost = _cost(model(x[batch]), y[batch])
+                cost.backward()
             optimiser.step()
 
     return Contender(epoch, lambda: [p.detach() for p in list(model.parameters())[::2]])
@@ -128,8 +136,9 @@ def autograd_compiled(problem: Problem) -> Contender:
 
     @torch.no_grad()
     def epoch(order: Tensor) -> None:
-        for batch in order.to(x.device).split(problem.batch_size):
-            step(parameters, batch)
+        with _products(problem):
+            for batch in order.to(x.device).split(problem.batch_size):
+                step(parameters, batch)
 
     return Contender(epoch, lambda: parameters[::2])
 
@@ -143,7 +152,8 @@ def autograd_graph(problem: Problem, count: int = 100) -> Contender:
     def steps(rows: Tensor) -> None:
         for batch in rows.unbind():
             optimiser.zero_grad()
-            _cost(model(x.index_select(0, batch)), y.index_select(0, batch)).backward()
+            with _products(problem):
+                _cost(model(x.index_select(0, batch)), y.index_select(0, batch)).backward()
             optimiser.step()
 
     before = [p.detach().clone() for p in model.parameters()]
@@ -179,10 +189,15 @@ def jax_scan(problem: Problem) -> Contender:
     x, y = jnp.asarray(problem.x.cpu().numpy()), jnp.asarray(problem.y.cpu().numpy())
     parameters = [tuple(jnp.array(t.cpu().numpy()) for t in layer) for layer in problem.net.layers]
 
+    def product(a: Any, b: Any) -> Any:
+        if problem.precision == "bf16":
+            return jnp.dot(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)).astype(jnp.float32)
+        return jnp.dot(a, b, precision="highest" if problem.precision == "ieee" else "tensorfloat32")
+
     def cost(parameters: Any, x: Any, y: Any) -> Any:
         a = x
         for w, b in parameters:
-            a = jax.nn.sigmoid(jnp.dot(a, w.T, precision="highest") + b)
+            a = jax.nn.sigmoid(product(a, w.T) + b)
         return 0.5 * jnp.sum((a - y) ** 2) / len(y)
 
     def step(parameters: Any, batch: Any) -> Any:
@@ -218,6 +233,14 @@ def sklearn_mlp(problem: Problem) -> Contender:
     return Contender(epoch, None)
 
 
+@contextmanager
+def _products(problem: Problem) -> Iterator[None]:
+    """torch's products in the problem's class: bf16 by autocast, tf32 by torch's own setting."""
+    bf16 = problem.precision == "bf16"
+    with products_in(problem.precision), torch.autocast(problem.x.device.type, torch.bfloat16, enabled=bf16):
+        yield
+
+
 def _copy(net: bp.Network) -> bp.Network:
     return bp.Network(tuple(bp.Layer(w.clone(), b.clone()) for w, b in net.layers), net.activations, net.cost_function)
 
@@ -242,4 +265,4 @@ def _module(problem: Problem) -> tuple[torch.nn.Sequential, torch.optim.SGD]:
 
 
 def _cost(a: Tensor, y: Tensor) -> Tensor:
-    return 0.5 * (a - y).square().sum(1).mean()
+    return 0.5 * (a.float() - y).square().sum(1).mean()

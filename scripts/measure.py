@@ -28,6 +28,7 @@ class Shape(NamedTuple):
     threads: int  # 0: all
     steps: int
     agree: int = 100
+    precisions: tuple[str, ...] = ("ieee",)
     lr: float = 0.5
 
 
@@ -35,10 +36,10 @@ CIRESAN = [784, 2500, 2000, 1500, 1000, 500, 10]
 SHAPES = {
     "book": Shape([784, 30, 10], 10, 1, 2000),
     "book100": Shape([784, 100, 10], 10, 1, 1000),
-    "medium": Shape([784, 512, 512, 10], 128, 0, 40),
-    "ciresan": Shape(CIRESAN, 100, 0, 6, agree=20),
-    "ciresan1000": Shape(CIRESAN, 1000, 0, 2, agree=4),
-    "wide": Shape([4096] * 9, 8192, 0, 2, agree=4),
+    "medium": Shape([784, 512, 512, 10], 128, 0, 40, precisions=("ieee", "bf16")),
+    "ciresan": Shape(CIRESAN, 100, 0, 6, agree=20, precisions=("ieee", "tf32", "bf16")),
+    "ciresan1000": Shape(CIRESAN, 1000, 0, 2, agree=4, precisions=("ieee", "tf32", "bf16")),
+    "wide": Shape([4096] * 9, 8192, 0, 2, agree=4, precisions=("tf32", "bf16")),
 }
 EXAMPLES_ON_CUDA = 60_000
 TOLERANCE = {"ieee": 1e-3, "tf32": 1e-2, "bf16": 1e-2}
@@ -67,11 +68,11 @@ def time_shape(name: str, device: str, repeats: int, steps: int | None = None) -
     agree = shuffled(len(problem.x), 0, 0)[: shape.agree * shape.batch_size]
     reference = _reference(problem, agree)
     rows, epochs = [], {}
-    for row, peer in _peers(problem, device):
+    for row, peer in _peers(problem, shape):
         rows.append(row)
         began = time.perf_counter()
         try:
-            checked = peer(problem)
+            checked = peer(problem._replace(precision=row.precision))
             if checked.weights is not None:
                 checked.epoch(agree)
                 row.error = _difference(checked.weights(), reference)
@@ -121,7 +122,7 @@ def _reference(problem: Problem, order: Tensor) -> list[Tensor]:
     layers = tuple(bp.Layer(w.double(), b.double()) for w, b in problem.net.layers)
     net = bp.Network(layers, problem.net.activations, problem.net.cost_function)
     exact = Problem(net, problem.x.double(), problem.y.double(), problem.batch_size, problem.lr)
-    contender = contenders.of_engine("eager", "ieee")(exact)
+    contender = contenders.of_engine("eager")(exact)
     contender.epoch(order)
     return contender.weights() if contender.weights else []
 
@@ -131,21 +132,22 @@ def _difference(weights: list[Tensor], reference: list[Tensor]) -> float:
     return max(((w.to(r) - r).norm() / r.norm()).item() for w, r in pairs)
 
 
-def _peers(problem: Problem, device: str) -> Iterator[tuple[Row, Peer]]:
-    """Who is timed, best known first; bp_torch in every way that runs here."""
+def _peers(problem: Problem, shape: Shape) -> Iterator[tuple[Row, Peer]]:
+    """Who is timed, class by class; bp_torch in every way that runs here."""
     net, batch_size = problem.net, problem.batch_size
     cuda = problem.x.is_cuda
-    for precision in ("ieee", "tf32", "bf16"):
-        if precision_missing(net, precision) or (precision != "ieee" and min(net.sizes[1:-1]) < 500):
+    for precision in shape.precisions:
+        if precision_missing(net, precision):
             continue
         for engine, (_, why_not) in engines.ENGINES.items():
             if why_not(net, batch_size, precision) is None:
-                yield Row(f"bp {engine}", precision), contenders.of_engine(engine, precision)
-    yield Row("JAX jit + scan", "ieee"), contenders.jax_scan
-    yield Row("torch autograd", "ieee"), contenders.autograd
-    yield Row("torch.compile of the step", "ieee"), contenders.autograd_compiled
+                yield Row(f"bp {engine}", precision), contenders.of_engine(engine)
+        yield Row("JAX jit + scan", precision), contenders.jax_scan
+        yield Row("torch autograd", precision), contenders.autograd
+        yield Row("torch.compile of the step", precision), contenders.autograd_compiled
+        if cuda:
+            yield Row("autograd in a CUDA graph", precision), contenders.autograd_graph
     if cuda:
-        yield Row("autograd in a CUDA graph", "ieee"), contenders.autograd_graph
         return
     yield Row("NumPy", "ieee"), contenders.numpy_loop
     yield Row("scikit-learn", "ieee"), contenders.sklearn_mlp
@@ -187,7 +189,7 @@ def _product_rate(precision: str, device: str) -> float:
 
 def memory(device: str, batch_sizes: tuple[int, ...] = (100, 1000)) -> list[dict[str, Any]]:
     """Peak bytes of a step beyond parameters and data, of bp eager and of autograd with the fused SGD."""
-    peers = {"bp eager": contenders.of_engine("eager", "ieee"), "torch autograd": contenders.autograd}
+    peers = {"bp eager": contenders.of_engine("eager"), "torch autograd": contenders.autograd}
     rows = []
     for m in batch_sizes:
         problem = _problem(SHAPES["ciresan"], device, 2 * m)._replace(batch_size=m)
@@ -230,7 +232,7 @@ def _grown(sizes: list[int], repeats: int) -> dict[str, Any]:
     engine = engines.choose(net, 32, "ieee", 10**9)
     torch.set_num_threads(engines.threads_for(net, 32))
     found: dict[str, list[float]] = {}
-    peers = {f"bp {engine}": contenders.of_engine(engine, "ieee"), "JAX jit + scan": contenders.jax_scan}
+    peers = {f"bp {engine}": contenders.of_engine(engine), "JAX jit + scan": contenders.jax_scan}
     started = {name: peer(problem) for name, peer in peers.items()}
     for repeat in range(repeats + 1):
         for name, contender in started.items():

@@ -105,12 +105,9 @@ def _records(
     engine: str,
     precision: str,
 ) -> Iterator[Record]:
-    count = torch.get_num_threads()
-    if engine == "auto":
-        engine = engines.choose(net, batch_size, precision, epochs * math.ceil(len(x) / batch_size))
-        count = engines.threads_for(net, batch_size)
-    with threads(count), _out_of_memory(batch_size):
-        train_epoch = engines.ENGINES[engine].build(net, x, y, batch_size, precision)
+    steps = epochs * math.ceil(len(x) / batch_size)
+    with _out_of_memory(batch_size):
+        train_epoch, count = engines.start(engine, net, x, y, batch_size, precision, steps)
     for epoch in range(1, epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", lr(epoch))
         before = [Layer(w.clone(), b.clone()) for w, b in net.layers]

@@ -53,11 +53,11 @@ def test_a_contender_that_does_not_agree_is_not_timed(monkeypatch: pytest.Monkey
         raise ImportError("it is not installed")
 
     peers = [
-        (measure.Row("bp eager", "ieee"), contenders.of_engine("eager", "ieee")),
+        (measure.Row("bp eager", "ieee"), contenders.of_engine("eager")),
         (measure.Row("wrong", "ieee"), wrong),
         (measure.Row("broken", "ieee"), broken),
     ]
-    monkeypatch.setattr(measure, "_peers", lambda problem, device: peers)
+    monkeypatch.setattr(measure, "_peers", lambda *_: peers)
     found = measure.time_shape("tiny", "cpu", repeats=1)
     rows = {row["name"]: row for row in found["rows"]}
     assert rows["bp eager"]["times"]

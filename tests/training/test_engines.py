@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import reference
@@ -223,7 +224,7 @@ def test_without_a_compiler_auto_says_so_once_and_runs_eagerly(monkeypatch: pyte
             bp.train(net, _data(net), engine=engine)
 
 
-def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "g++"
     broken.write_text("#!/bin/sh\necho 'step.cpp:1: error: no room on the disk' >&2\nexit 1\n")
     broken.chmod(0o755)
@@ -234,7 +235,25 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert list((tmp_path / "bp_torch").iterdir()) == []
 
 
-def test_a_built_library_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_auto_goes_around_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(native, "compiler", lambda: "/bin/false")
+    monkeypatch.setattr(engines, "WORTH_A_BUILD", 0.0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    engines.say_once.cache_clear()
+    net = _network(("sigmoid", "quadratic", "sigmoid"))
+    before = net.layers[0].w.clone()
+    with pytest.warns(RuntimeWarning, match="engine='auto' runs as engine='eager' does: .*false failed"):
+        list(bp.train(net, _data(net), epochs=1))
+    assert not torch.equal(net.layers[0].w, before)
+
+
+def test_without_a_home_that_can_be_written_a_library_is_built_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    net = _network(("sigmoid", "quadratic", "sigmoid"))
+    list(bp.train(net, _data(net), epochs=1, engine="native"))
+
+
+def test_a_built_library_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     code = cpp.source(bp.Network.create([3, 2]), [4])
     native.build(code, 1)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
+from bp_torch.errors import EngineError
 from bp_torch.network import Network
 from bp_torch.training.engines import compiled, eager, native, persistent
-from bp_torch.training.engines.common import PRECISIONS, Epoch, operations, precision_missing
+from bp_torch.training.engines.common import PRECISIONS, Epoch, operations, precision_missing, threads
 
 
 class Engine(NamedTuple):
@@ -66,6 +67,23 @@ def choose(net: Network, batch_size: int, precision: str, steps: int) -> str:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
         return "eager"
     return "eager" if ENGINES["native"].why_not(net, batch_size, precision) else "native"
+
+
+def start(
+    name: str, net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str, steps: int
+) -> tuple[Epoch, int]:
+    """The engine of this name, built, and the number of threads it is to run on."""
+    count = torch.get_num_threads()
+    if name != "auto":
+        return ENGINES[name].build(net, x, y, batch_size, precision), count
+    count = threads_for(net, batch_size)
+    with threads(count):
+        try:
+            chosen = choose(net, batch_size, precision, steps)
+            return ENGINES[chosen].build(net, x, y, batch_size, precision), count
+        except EngineError as error:
+            say_once(f"engine='auto' runs as engine='eager' does: {error}")
+            return ENGINES["eager"].build(net, x, y, batch_size, precision), count
 
 
 @cache

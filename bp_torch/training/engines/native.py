@@ -105,10 +105,9 @@ def build(code: str, threads: int) -> ctypes.CDLL:
     if b"__AVX512F__" in macros.stdout and b"__clang__" not in macros.stdout:
         flags.append("-mprefer-vector-width=512")
     key = hashlib.blake2b(b"\0".join([code.encode(), " ".join(flags).encode(), macros.stdout]), digest_size=16)
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bp_torch"
+    folder = _cache_folder()
     library = folder / f"{key.hexdigest()}.so"
     if not library.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             Path(work, "step.cpp").write_text(code)
             done = subprocess.run(  # noqa: S603
@@ -119,6 +118,17 @@ def build(code: str, threads: int) -> ctypes.CDLL:
                 raise EngineError(f"the C++ compiler {cxx} failed ({error}): use engine='eager'")
             os.replace(Path(work, "step.so"), library)
     return ctypes.CDLL(str(library))
+
+
+def _cache_folder() -> Path:
+    """Where libraries are kept; where nothing can be written there, a new temporary folder."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bp_torch"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="bp_torch-"))
+    return folder
 
 
 def _padded(tensor: Tensor) -> tuple[Tensor, Tensor]:
