@@ -69,6 +69,7 @@ def main() -> int:
         found = _measured("growth", options, 0)
         (out / "growth.json").write_text(json.dumps(found, indent=1) + "\n")
         plots.growth(out / "growth.png", found)
+        (out / "README.md").write_text(report(out))
         print(f"The growth is in {out / 'growth.png'} and growth.json.")
         return 0
     results: dict[str, Any] = {

@@ -17,7 +17,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
-from bp_torch.training.engines.common import operations, precision_missing
+from bp_torch.training.engines.common import operations, precision_missing, threads
 
 
 class Shape(NamedTuple):
@@ -230,12 +230,12 @@ def _grown(sizes: list[int], repeats: int) -> dict[str, Any]:
     steps = max(4, min(500, int(2e10 / operations(net, 32))))
     problem = _problem(Shape(sizes, 32, 0, steps, lr=0.1), "cpu", steps * 32)
     engine = engines.choose(net, 32, "ieee", 10**9)
-    torch.set_num_threads(engines.threads_for(net, 32))
     found: dict[str, list[float]] = {}
     peers = {f"bp {engine}": contenders.of_engine(engine), "JAX jit + scan": contenders.jax_scan}
-    started = {name: peer(problem) for name, peer in peers.items()}
-    for repeat in range(repeats + 1):
-        for name, contender in started.items():
-            seconds = _timed(contender, problem, steps, repeat)
-            found.setdefault(name, []).append(seconds / steps * 1e6)
+    with threads(engines.threads_for(net, 32)):
+        started = {name: peer(problem) for name, peer in peers.items()}
+        for repeat in range(repeats + 1):
+            for name, contender in started.items():
+                seconds = _timed(contender, problem, steps, repeat)
+                found.setdefault(name, []).append(seconds / steps * 1e6)
     return {"sizes": sizes, "times": {name: statistics.median(times[1:]) for name, times in found.items()}}

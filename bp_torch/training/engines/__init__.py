@@ -39,7 +39,7 @@ ENGINES: dict[str, Engine] = {
 SECONDS_A_CALL = 5e-6
 OPERATIONS_A_SECOND = 5e10
 WORTH_A_BUILD = 5.0  # seconds
-LARGE = 2_000_000_000  # operations in a step: above that, torch's own products are the faster ones
+LARGE = 800_000_000  # operations in a step: above that, torch's own products are the faster ones
 OPERATIONS_A_THREAD = 20_000_000  # in a step: below that, a second thread costs more than it does
 
 
