@@ -164,6 +164,9 @@ def table(found: dict[str, Any]) -> str:
             f"| {row['name']} | {row['precision']} | {_median(row):,.1f} | {min(row['times']):,.1f} | "
             f"{max(row['times']):,.1f} | {_median(row) / best:.2f} | {share:.0%} | {row['setup']:.1f} |"
         )
+    if found["device"] != "cpu":
+        epochs = {f"{row['name']} {row['precision']}": _median(row) * 60 / found["batch_size"] for row in found["rows"]}
+        lines += ["", "An epoch of 60,000, ms: " + ", ".join(f"{k} {ms:,.1f}" for k, ms in epochs.items() if ms < 1e9)]
     rates = ", ".join(f"{p}: {statistics.median(r) / 1e9:,.0f} GFLOP/s" for p, r in found["rates"].items())
     return "\n".join([*lines, "", f"Products of large square matrices in the same run, {rates}.", ""])
 

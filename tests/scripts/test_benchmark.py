@@ -67,6 +67,13 @@ def test_a_contender_that_does_not_agree_is_not_timed(monkeypatch: pytest.Monkey
     assert "weights differ by" in benchmark.table(found)
 
 
+def test_a_gpu_gets_times_of_an_epoch() -> None:
+    row = {"name": "bp graph", "precision": "ieee", "setup": 0.5, "times": [20.0], "left_out": None}
+    found = {"shape": "book", "sizes": [2, 1], "batch_size": 10, "threads": 1, "device": "cuda", "operations": 16}
+    text = benchmark.table({**found, "rates": {"ieee": [1e8]}, "rows": [row]})
+    assert "An epoch of 60,000, ms: bp graph ieee 120.0" in text  # 6,000 steps of 20 µs
+
+
 def test_the_reference_is_float64() -> None:
     problem = measure._problem(measure.Shape([12, 7, 5], 4, 1, 3), "cpu", 40)
     (first, second) = measure._reference(problem, shuffled(40, 0, 0))
