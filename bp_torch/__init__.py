@@ -5,6 +5,7 @@ from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
 from bp_torch.initialisers import INITIALISERS
+from bp_torch.insight.check import Check, check
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
 from bp_torch.training.checkpoint import load, save
 from bp_torch.training.loop import Record, train
@@ -18,6 +19,7 @@ __all__ = [
     "INITIALISERS",
     "Activation",
     "BackpropTrace",
+    "Check",
     "CheckpointError",
     "Cost",
     "DataError",
@@ -28,6 +30,7 @@ __all__ = [
     "Record",
     "Trace",
     "backprop",
+    "check",
     "data",
     "fit",
     "load",

@@ -7,7 +7,7 @@ The public methods check their arguments. The plain functions below them don't: 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import torch
@@ -134,6 +134,17 @@ class Network:
     def sizes(self) -> list[int]:
         """Neurons of each layer, the inputs first."""
         return [self.layers[0].w.shape[-1], *(layer.b.shape[-1] for layer in self.layers)]
+
+    def to(self, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Self:
+        """A copy of the network, of this dtype and on this device; what is left out stays as it is.
+
+        Raises ValueError for a dtype or device that can't be had.
+        """
+        if dtype is not None and dtype not in checks.DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(map(str, checks.DTYPES))}, not {dtype}")
+        target = None if device is None else checks.available_device(device)
+        layers = tuple(Layer(*(t.to(target, dtype, copy=True) for t in layer)) for layer in self.layers)
+        return replace(self, layers=layers)
 
     def forward(self, x: Tensor) -> Trace:
         """Every weighted input and activation for the examples x (m, n_0)."""

@@ -62,6 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precision", default="ieee", help=f"of the products: {', '.join(PRECISIONS)} (default: ieee)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default: float32")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches (default: 0)")
+    parser.add_argument("--check", action="store_true", help="first hold the gradients to differences of the cost")
     parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
     return parser.parse_args()
 
@@ -93,7 +94,7 @@ def main() -> int:
     except BaseException:
         out.rmdir()  # nothing is in it yet, and the next try may name it again
         raise
-    settings = {name: value for name, value in vars(options).items() if name not in ("out", "data_dir")}
+    settings = {name: value for name, value in vars(options).items() if name not in ("out", "data_dir", "check")}
     versions = {"bp_torch": bp.__version__, "torch": torch.__version__, "python": platform.python_version()}
     (out / "config.json").write_text(
         json.dumps({**settings, "sizes": net.sizes, "versions": versions}, indent=2) + "\n"
@@ -102,6 +103,8 @@ def main() -> int:
     print(
         f"{net.sizes}, {options.activation}, {options.cost}, on {options.dataset}, {options.device}; run folder {out}"
     )
+    if options.check:
+        bp.check(net.to(torch.float64), data[0][:20].double(), data[1][:20])
     records: list[bp.Record] = []
     started = time.perf_counter()
     training = bp.train(

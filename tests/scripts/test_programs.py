@@ -195,3 +195,13 @@ def test_help_has_an_example(script: str) -> None:
     done = run(script, "--help")
     assert done.returncode == 0
     assert f":\n  python scripts/{script}" in done.stdout
+
+
+def test_check_shows_the_gradients_errors_first(tmp_path: Path) -> None:
+    done = run("train.py", "--dataset", "digits", "--epochs", 1, "--check", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    table, _, rest = done.stdout.partition("epoch 1/1")
+    errors = [float(line.split()[-1]) for line in table.splitlines() if "differences" in line]
+    assert len(errors) == 4
+    assert max(errors) < 1e-6
+    assert rest

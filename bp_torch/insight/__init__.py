@@ -1,0 +1,1 @@
+"""What only a hand-written backward pass can show."""
