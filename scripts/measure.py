@@ -17,7 +17,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
-from bp_torch.training.engines.common import operations, precision_missing, threads
+from bp_torch.training.engines.common import operations, precision_missing, products_in, threads
 
 
 class Shape(NamedTuple):
@@ -175,15 +175,14 @@ def _product_rate(precision: str, device: str) -> float:
     n = 8192 if cuda else 2048
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b, c = (torch.full((n, n), 0.5, dtype=dtype, device=device) for _ in range(3))
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     best = math.inf
-    for _ in range(3):
-        _synchronise(a)
-        began = time.perf_counter()
-        torch.mm(a, b, out=c)
-        _synchronise(a)
-        best = min(best, time.perf_counter() - began)
-    torch.set_float32_matmul_precision("highest")
+    with products_in(precision):
+        for _ in range(3):
+            _synchronise(a)
+            began = time.perf_counter()
+            torch.mm(a, b, out=c)
+            _synchronise(a)
+            best = min(best, time.perf_counter() - began)
     return 2 * n**3 / best
 
 

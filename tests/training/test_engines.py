@@ -295,6 +295,20 @@ def test_bf16_keeps_float32_weights_and_follows_float32(engine: str, monkeypatch
         assert 0 < reference.relative_error(got.w, wanted.w) < 1e-2
 
 
+@pytest.mark.parametrize("asked", ["ieee", "tf32"])
+def test_the_callers_own_setting_of_products_is_put_back(asked: str) -> None:
+    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = cuda.fp32_precision, cpu.fp32_precision
+    try:
+        cuda.fp32_precision, cpu.fp32_precision = "tf32", "bf16"
+        with common.products_in(asked):
+            assert (cuda.fp32_precision, cpu.fp32_precision) == (asked, "ieee")
+        assert (cuda.fp32_precision, cpu.fp32_precision) == ("tf32", "bf16")
+        list(bp.train(net := _network(("sigmoid", "quadratic", "sigmoid"), torch.float32), _data(net), epochs=1))
+    finally:
+        cuda.fp32_precision, cpu.fp32_precision = before
+
+
 def test_small_steps_are_not_lost_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps below bfloat16's resolution add up in the float32 weights."""
     monkeypatch.setattr(engines, "precision_missing", lambda net, precision: None)

@@ -53,12 +53,15 @@ def batch_cost(net: Network, trace: Trace, y: Tensor) -> Tensor:
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
     """torch's own products of float32 matrices in tf32 where that is asked for, and in float32 otherwise."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [backend.fp32_precision for backend in backends]
+    for backend, wanted in zip(backends, ("tf32" if precision == "tf32" else "ieee", "ieee"), strict=True):
+        backend.fp32_precision = wanted
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
 
 
 @contextmanager
