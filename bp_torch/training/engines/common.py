@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,8 @@ def batch_cost(net: Network, trace: Trace, y: Tensor) -> Tensor:
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
     """torch's own products of float32 matrices in tf32 where that is asked for, and in float32 otherwise."""
-    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    mkldnn: Any = torch.backends.mkldnn
+    backends = torch.backends.cuda.matmul, mkldnn.matmul
     before = [backend.fp32_precision for backend in backends]
     for backend, wanted in zip(backends, ("tf32" if precision == "tf32" else "ieee", "ieee"), strict=True):
         backend.fp32_precision = wanted
