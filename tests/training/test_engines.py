@@ -21,7 +21,7 @@ QUICK = [("sigmoid", "quadratic", "sigmoid"), ("relu", "softmax_cross_entropy", 
 
 @pytest.fixture(autouse=True)
 def few_unrolled_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "LAYERS_COMPILED", 9)
+    monkeypatch.setattr(compiled, "LAYERS_COMPILED", 6)
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
