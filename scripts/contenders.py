@@ -183,8 +183,8 @@ def autograd_graph(problem: Problem, count: int = 100) -> Contender:
 
 def jax_scan(problem: Problem) -> Contender:
     """One jit of a scan over the batches, parameters donated, data resident; w as (n_out, n_in), which is faster."""
-    import jax
-    import jax.numpy as jnp
+    import jax  # pyright: ignore[reportMissingImports] (an extra)
+    import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
     x, y = jnp.asarray(problem.x.cpu().numpy()), jnp.asarray(problem.y.cpu().numpy())
     parameters = [tuple(jnp.array(t.cpu().numpy()) for t in layer) for layer in problem.net.layers]
