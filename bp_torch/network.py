@@ -6,7 +6,7 @@ w_jk. x is (m, n_0), y class indices (m,) or a matrix (m, n_L). Leading dimensio
 The public methods check their arguments. The plain functions below them don't: they are what the training step runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -239,15 +239,25 @@ def output_delta(net: Network, trace: Trace | BackpropTrace, y: Tensor) -> Tenso
     return net.cost_function.error(net.activations[-1], trace.z[-1], trace.a[-1], y)
 
 
-def errors(net: Network, trace: Trace | BackpropTrace, delta: Tensor) -> Iterator[tuple[int, Tensor]]:
+Feedback = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""What may stand in BP2's place: (l, δ of layer l, δᴸ, σ′ of layer l − 1) -> δ of layer l − 1."""
+
+
+def errors(
+    net: Network, trace: Trace | BackpropTrace, delta: Tensor, feedback: Feedback | None = None
+) -> Iterator[tuple[int, Tensor]]:
     """The errors, from the last layer to the first, by BP2: yields (l, δ of layer l), starting from δᴸ = delta.
 
     δ of the layer below is computed before δ of a layer is yielded, so the consumer may change that layer's w at once.
-    The sweep is linear in δᴸ: scale that, and every error is scaled alike.
+    The sweep is linear in δᴸ: scale that, and every error is scaled alike. feedback: another rule instead of BP2.
     """
+    top = delta
     for l in range(len(net.layers) - 1, 0, -1):
-        derivative = net.activations[l - 1].derivative
-        below = hidden_error(net.layers[l].w, delta, derivative(trace.z[l - 1], trace.a[l]))
+        sigma_prime = net.activations[l - 1].derivative(trace.z[l - 1], trace.a[l])
+        if feedback is None:
+            below = hidden_error(net.layers[l].w, delta, sigma_prime)
+        else:
+            below = feedback(l, delta, top, sigma_prime)
         yield l, delta
         delta = below
     yield 0, delta

@@ -22,8 +22,8 @@ MUTANTS = [
     (
         "BP2 with the w of the layer below",
         "network.py",
-        "net.layers[l].w, delta, derivative",
-        "net.layers[l - 1].w, delta, derivative",
+        "net.layers[l].w, delta, sigma_prime",
+        "net.layers[l - 1].w, delta, sigma_prime",
     ),
     ("BP2 with the σ′ of the layer above", "network.py", "trace.z[l - 1], trace.a[l])", "trace.z[l], trace.a[l + 1])"),
     ("BP3 without 1/m", "equations.py", "return delta.mean(-2)", "return delta.sum(-2)"),

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bp_torch as bp
+from bp_torch.equations import hidden_error
+from bp_torch.network import errors, output_delta
 
 DEPTHS = {1: [5, 3], 2: [5, 4, 3], 3: [5, 4, 6, 3], 4: [5, 4, 6, 2, 3]}
 every_case = pytest.mark.parametrize(("hidden", "cost", "output"), reference.CASES)
@@ -111,3 +113,24 @@ def test_on_the_gpu(cost: str) -> None:
     for got, wanted in zip(on_gpu.gradients(x.cuda(), y.cuda()), net.gradients(x, y), strict=True):
         assert reference.relative_error(got.w.cpu(), wanted.w) < 1e-10
         assert reference.relative_error(got.b.cpu(), wanted.b) < 1e-10
+
+
+def test_another_rule_can_stand_in_bp2s_place() -> None:
+    """The sweep is the same: BP2 passed as a function gives BP2's errors, and the rule sees δᴸ at every layer."""
+    net = reference.network([5, 4, 3, 2])
+    x, y = reference.examples(net, 6)
+    trace = net.forward(x)
+    top, seen = output_delta(net, trace, y), []
+
+    def bp2(l: int, delta: torch.Tensor, delta_top: torch.Tensor, sigma_prime: torch.Tensor) -> torch.Tensor:
+        seen.append((l, delta_top is top))
+        return hidden_error(net.layers[l].w, delta, sigma_prime)
+
+    for (l, mine), (k, theirs) in zip(errors(net, trace, top), errors(net, trace, top, bp2), strict=True):
+        assert l == k
+        assert torch.equal(mine, theirs)
+    assert seen == [(2, True), (1, True)]
+    halved = dict(
+        errors(net, trace, top, lambda l, delta, delta_top, sigma_prime: 0.5 * bp2(l, delta, top, sigma_prime))
+    )
+    assert torch.allclose(halved[0], 0.25 * dict(errors(net, trace, top))[0])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from bp_torch.network import Layer, Network, Trace, errors, feed_forward, output_delta
+from bp_torch.network import Feedback, Layer, Network, Trace, errors, feed_forward, output_delta
 
 
 class Rate(NamedTuple):
@@ -27,13 +27,13 @@ def rate_of(lr: float, m: int, like: Tensor) -> Rate:
     return Rate(like.new_full((), -lr / m), like.new_ones(m))
 
 
-def sgd_step(net: Network, x: Tensor, y: Tensor, rate: Rate) -> Trace:
+def sgd_step(net: Network, x: Tensor, y: Tensor, rate: Rate, feedback: Feedback | None = None) -> Trace:
     """Descends one step on the batch x (…, m, n_0), y (…, m, n_L), in place; returns the forward pass it came from.
 
-    Of that, z of a hidden layer is kept only where its σ′ needs it: see `feed_forward`.
+    Of that, z of a hidden layer is kept only where its σ′ needs it: see `feed_forward`. feedback: as in `errors`.
     """
     trace = feed_forward(net, x, lean=True)
-    for l, delta in errors(net, trace, output_delta(net, trace, y) * rate.factor):
+    for l, delta in errors(net, trace, output_delta(net, trace, y) * rate.factor, feedback):
         descend(net.layers[l], delta, trace.a[l], rate.ones)
     return trace
 
