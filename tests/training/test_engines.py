@@ -199,11 +199,13 @@ def test_what_can_not_be_printed_is_named_and_auto_goes_around_it(monkeypatch: p
     assert engines.choose(net, BATCH, "ieee", 1000) == "eager"
 
 
-def test_auto_builds_for_long_runs_only() -> None:
+@pytest.mark.parametrize(("elsewhere", "large"), [(False, "eager"), (True, "native")])
+def test_auto_builds_for_long_runs_only(monkeypatch: pytest.MonkeyPatch, elsewhere: bool, large: str) -> None:
+    monkeypatch.setattr(engines, "_other_than_intel", lambda: elsewhere)
     net = bp.Network.create([784, 30, 10])
     assert engines.choose(net, 10, "ieee", steps=6_000 * 30) == "native"
     assert engines.choose(net, 10, "ieee", steps=100) == "eager"
-    assert engines.choose(bp.Network.create([2000, 2000, 2000]), 100, "ieee", steps=10**6) == "eager"
+    assert engines.choose(bp.Network.create([2000, 2000, 2000]), 100, "ieee", steps=10**6) == large
 
 
 def test_auto_runs_a_tiny_network_on_one_thread_and_puts_the_setting_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,7 @@ ENGINES: dict[str, Engine] = {
 SECONDS_A_CALL = 5e-6
 OPERATIONS_A_SECOND = 5e10
 WORTH_A_BUILD = 5.0  # seconds
-LARGE = 800_000_000  # operations in a step: above that, torch's own products are the faster ones
+LARGE = 800_000_000  # operations in a step: above that, torch's own products are the faster ones on Intel's CPUs
 OPERATIONS_A_THREAD = 20_000_000  # in a step: below that, a second thread costs more than it does
 
 
@@ -58,7 +59,7 @@ def choose(net: Network, batch_size: int, precision: str, steps: int) -> str:
     """What "auto" takes for so many steps; it depends on nothing that changes from run to run on a machine."""
     if net.layers[0].w.is_cuda:
         return "graph"
-    if operations(net, batch_size) > LARGE:
+    if operations(net, batch_size) > LARGE and not _other_than_intel():
         return "eager"
     seconds = steps * (12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND)
     if seconds < WORTH_A_BUILD:
@@ -67,6 +68,15 @@ def choose(net: Network, batch_size: int, precision: str, steps: int) -> str:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
         return "eager"
     return "eager" if ENGINES["native"].why_not(net, batch_size, precision) else "native"
+
+
+@cache
+def _other_than_intel() -> bool:
+    """Whether this CPU is known not to be Intel's, which torch's products (MKL's) are made for."""
+    try:
+        return "GenuineIntel" not in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def start(
