@@ -1,0 +1,54 @@
+"""docs/tutorial.md: its snippets run, one after the other, and print what stands under them."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import bp_torch as bp
+
+ROOT = Path(__file__).parent.parent
+SNIPPET = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL)
+MNIST = ROOT / "data" / "MNIST" / "raw"
+
+
+def snippets() -> list[tuple[str, str | None]]:
+    """Each snippet and what it is to print (None where the page does not say)."""
+    return [(code, printed or None) for code, printed in SNIPPET.findall((ROOT / "docs" / "tutorial.md").read_text())]
+
+
+def _enlarged_digits(split: str, **_: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """The embedded digits as images of 28 × 28, where MNIST is not at hand."""
+    x, y = bp.data.digits(split)
+    images = torch.nn.functional.interpolate(x.view(-1, 1, 8, 8), size=20)
+    return torch.nn.functional.pad(images, (4, 4, 4, 4)).flatten(1), y
+
+
+def test_the_tutorial_runs_and_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist = len(list(MNIST.glob("*.gz"))) == 4
+    load: Callable[..., tuple[torch.Tensor, torch.Tensor]] = bp.data.mnist if mnist else _enlarged_digits
+    monkeypatch.setattr(bp.data, "mnist", lambda split: load(split, root=ROOT / "data"))
+    namespace: dict[str, object] = {}
+    trained_on_mnist = False
+    assert len(snippets()) > 10
+    for code, wanted in snippets():
+        exec(code, namespace)  # noqa: S102 (the page's own code)
+        printed = capsys.readouterr().out
+        trained_on_mnist |= "bp.data.mnist" in code
+        if wanted is not None and (mnist or not trained_on_mnist):
+            assert _rounded(printed) == _rounded(wanted), code
+        assert printed
+
+
+def _rounded(text: str) -> list[object]:
+    """Words as they are, numbers with some tolerance: the last digits are the machine's, and so are relative errors."""
+    text = re.sub(r" *\d\.\de[-+]\d\d", " tiny", text)
+    return [
+        pytest.approx(float(part), rel=0.05, abs=0.02) if re.fullmatch(r"-?\d+\.\d+|-?\d+\.?", part) else part.strip()
+        for part in re.split(r"(-?\d+\.\d+|-?\d+\.?)", text)
+        if part.strip()
+    ]
