@@ -29,9 +29,13 @@ class Row(NamedTuple):
 
 
 class Check(NamedTuple):
-    """The comparisons, layer by layer; `str` is a table, `worst` its largest relative error."""
+    """The comparisons, layer by layer; `str` is a table, `worst` its largest relative error.
+
+    paths_left_out: how many paths were too many to be summed, else 0.
+    """
 
     rows: tuple[Row, ...]
+    paths_left_out: int = 0
 
     @property
     def worst(self) -> float:
@@ -40,6 +44,8 @@ class Check(NamedTuple):
     def __str__(self) -> str:
         lines = [f"{'layer':>5}  {'against':<36}{'numbers':>8}  {'relative error':>14}"]
         lines += [f"{r.layer:>5}  {r.against:<36}{r.numbers:>8}  {r.relative_error:>14.1e}" for r in self.rows]
+        if self.paths_left_out:
+            lines.append(f"Not summed over paths: there are {self.paths_left_out:,}, and at most {FEW_PATHS:,} are.")
         return "\n".join(lines)
 
 
@@ -88,7 +94,7 @@ def check(
             wanted = torch.cat([by_path[l].w.flatten(), by_path[l].b])
             got = torch.cat([gradients[l].w.flatten(), gradients[l].b])
             rows.append(Row(l, "sum over all paths", wanted.numel(), _error(got, wanted)))
-    found = Check(tuple(rows))
+    found = Check(tuple(rows), count if paths is None and count > FEW_PATHS else 0)
     print(found)
     return found
 

@@ -43,6 +43,7 @@ def test_paths_are_left_out_where_there_are_many() -> None:
     big = reference.network([4, 50, 50, 50])
     found = bp.check(big, *reference.examples(big, 2))
     assert not any("paths" in row.against for row in found.rows)
+    assert str(found).endswith("Not summed over paths: there are 127,550, and at most 20,000 are.")
     with pytest.raises(ValueError, match="127,550 paths"):
         bp.check(big, *reference.examples(big, 2), paths=True)
     assert not any("paths" in row.against for row in bp.check(net, x, y, paths=False).rows)
