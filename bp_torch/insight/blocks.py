@@ -19,16 +19,20 @@ Pair = tuple[Tensor, Tensor]
 
 Sweep = Callable[..., Iterator[Pair]]
 
-BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 256 << 20}  # about what a core's cache holds, and what fills a GPU
+BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 256 << 20}  # about what a core's cache holds, and what fills a GPU
 
 
 def rows(net: Network, block_size: int | None, *, pairwise: bool = False, sweeps: int = 1) -> int:
-    """Examples in a block. pairwise: matrices of block × block are held too; sweeps: backward passes held at a time."""
+    """Examples in a block. sweeps: backward passes held at a time.
+
+    pairwise: every block meets every other, in matrices of block × block. Each such pair costs a sweep, so blocks are
+    larger, by eight times the memory.
+    """
     if block_size is not None:
         return checks.whole("block_size", block_size, 1)
     like = net.layers[0].w
     memory = max(BLOCK_BYTES[like.device.type], like.element_size() * sum(t.numel() for l in net.layers for t in l))
-    numbers = memory // like.element_size()
+    numbers = memory * (8 if pairwise else 1) // like.element_size()
     rows = numbers // (net.sizes[0] + 3 * sweeps * sum(net.sizes[1:]))  # a² of the inputs; a, δ and σ′ of each layer
     return max(1, min(rows, math.isqrt(numbers // 3)) if pairwise else rows)
 
