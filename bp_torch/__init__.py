@@ -5,6 +5,7 @@ from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
 from bp_torch.initialisers import INITIALISERS
+from bp_torch.insight import per_example
 from bp_torch.insight.check import Check, check
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
 from bp_torch.training.checkpoint import load, save
@@ -34,6 +35,7 @@ __all__ = [
     "data",
     "fit",
     "load",
+    "per_example",
     "save",
     "stack",
     "train",

@@ -69,6 +69,17 @@ def examples(x: object, n_in: int, like: Tensor) -> Tensor:
 
 def targets(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
     """The targets of the examples x as a (…, m, n_out) matrix: class indices become one-hot rows."""
+    y = indices_or_matrix(y, x, n_out, like)
+    return y if y.is_floating_point() else one_hot(y, n_out, like.dtype)
+
+
+def one_hot(y: Tensor, n_out: int, dtype: torch.dtype) -> Tensor:
+    """Class indices (…, m) as rows (…, m, n_out) of zeros and a one."""
+    return (y.unsqueeze(-1) == torch.arange(n_out, device=y.device)).to(dtype)
+
+
+def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
+    """`y`, if it can be the targets of the examples x: class indices (…, m) or a matrix (…, m, n_out)."""
     if not isinstance(y, Tensor):
         raise ValueError(f"y must be a torch.Tensor, not {type(y).__name__}: convert it with torch.as_tensor(y)")
     m = x.shape[-2]
@@ -96,7 +107,7 @@ def targets(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
             f"class indices run from 0 to {n_out - 1} for a network of {n_out} outputs, and y holds "
             f"{least if least < 0 else most}"
         )
-    return (y.unsqueeze(-1) == torch.arange(n_out, device=y.device)).to(like.dtype)
+    return y
 
 
 def _same_dtype(name: str, tensor: Tensor, like: Tensor) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import common
+import gradient_norms
 import measure
 import plots
 import torch
@@ -47,6 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="in a timed epoch (default: by shape)")
     parser.add_argument("--memory", action="store_true", help="also the peak memory of a step, against autograd")
     parser.add_argument("--growth", action="store_true", help="only: how the time of a step grows with width and depth")
+    parser.add_argument("--per-example", action="store_true", help="only: the norm of each example's own gradient")
     parser.add_argument("--out", default="benchmarks", metavar="DIR", help="where the results go (default: benchmarks)")
     parser.add_argument("--part", help=argparse.SUPPRESS)  # this process measures one part, and prints JSON
     return parser.parse_args()
@@ -72,11 +74,17 @@ def main() -> int:
         (out / "README.md").write_text(report(out))
         print(f"The growth is in {out / 'growth.png'} and growth.json.")
         return 0
-    results: dict[str, Any] = {
+    origin = {
         "machine": _machine(options.device),
         "command": " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
-        "shapes": [],
     }
+    if options.per_example:
+        found = _measured("per-example", options, options.threads or 0)
+        (out / "per_example.json").write_text(json.dumps({**origin, **found}, indent=1) + "\n")
+        (out / "README.md").write_text(report(out))
+        print(per_example_table(found))
+        return 0
+    results: dict[str, Any] = {**origin, "shapes": []}
     for shape in shapes:
         found = _measured(shape, options, options.threads or measure.SHAPES[shape].threads)
         results["shapes"].append(found)
@@ -126,6 +134,8 @@ def _part(options: argparse.Namespace) -> Any:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     if options.part == "growth":
         return measure.growth()
+    if options.part == "per-example":
+        return gradient_norms.time_norms(options.device, options.repeats)
     if options.part == "memory":
         return measure.memory(options.device)
     return measure.time_shape(options.part, options.device, options.repeats, options.steps)
@@ -186,6 +196,39 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
+def per_example_table(found: dict[str, Any]) -> str:
+    """Times and memory of all gradient norms, and how they depend on the chunk."""
+    ours = found["rows"][0]
+    lines = [
+        f"### The norm of each example's own gradient: {'-'.join(map(str, found['sizes']))}, "
+        f"{found['examples']:,} examples" + (f", {found['threads']} threads" if found["device"] == "cpu" else ""),
+        "",
+        "| contender | chunk | s: median | min | max | × bp | peak beyond parameters and data, MB | × bp | setup, s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(found["rows"], key=_median):
+        if not row["times"]:
+            lines.append(f"| {row['name']} | | {row['left_out']} | | | | | | |")
+            continue
+        lines.append(
+            f"| {row['name']} | {row['chunk'] or ''} | {_median(row):,.3f} | {min(row['times']):,.3f} | "
+            f"{max(row['times']):,.3f} | {_median(row) / _median(ours):,.1f} | {row['bytes'] / 1e6:,.2f} | "
+            f"{row['bytes'] / ours['bytes']:,.1f} | {row['setup']:.1f} |"
+        )
+    lines += [
+        "",
+        "Each chunk (the examples whose gradients are held at a time) is the fastest of those below, which were timed",
+        f"on {gradient_norms.TUNED_ON:,} examples. Loops are timed on {gradient_norms.SAMPLE}. Both are scaled to all.",
+        "",
+        "| contender | chunk | s | peak, MB |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {c['name']} | {c['chunk']} | {c['seconds']:,.3f} | {c['bytes'] / 1e6:,.2f} |" for c in found["chunks"]
+    ]
+    return "\n".join([*lines, ""])
+
+
 def report(out: Path) -> str:
     """benchmarks/README.md, from the JSON files that lie beside it."""
     parts = [
@@ -211,6 +254,17 @@ def report(out: Path) -> str:
             parts.append(memory_table(results["memory"]))
     if (out / "growth.png").exists():
         parts += ["## How the cost grows", "", "`python scripts/benchmark.py --growth`", "", "![Growth](growth.png)"]
+    if (out / "per_example.json").exists():
+        found = json.loads((out / "per_example.json").read_text())
+        parts += [
+            "",
+            "## Per example",
+            "",
+            f"{found['machine']}.",
+            f"`{found['command']}`",
+            "",
+            per_example_table(found),
+        ]
     return "\n".join(parts).rstrip() + "\n"
 
 

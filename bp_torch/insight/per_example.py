@@ -1,0 +1,242 @@
+"""What each example's own gradient says, without N × parameters ever being in memory.
+
+Example x has the gradient ∂C_x/∂w = δ_x a_xᵀ, ∂C_x/∂b = δ_x in each layer: a product of two vectors, so that its norm,
+its square and its dot product with another example's follow from δ and a alone. One forward and one backward pass over
+all examples give these; the examples go through in blocks of rows, so memory does not grow with their number.
+
+All functions take one network (not a stack) of float32 or float64 with any activations and cost, x (m, n_0), and y
+class indices (m,) or a matrix (m, n_L); `Examples` is such a pair (x, y). block_size is the number of examples that are
+worked on at a time; left out, a block takes about as much memory as the parameters do, or 1 MiB (256 MiB on a GPU) if
+that is more, and eight times as much where every example meets every other. Wrong shapes, dtypes, devices, labels and
+numbers raise ValueError before any work starts.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bp_torch import checks
+from bp_torch.insight import blocks
+from bp_torch.network import Layer, Network
+
+Examples = tuple[Tensor, Tensor]
+
+SIMILARITIES = ("dot", "cosine")
+
+
+class NoiseScale(NamedTuple):
+    """The gradient noise scale, the batch size it advises, and what they were estimated from; `str` is the advice.
+
+    noise_scale: tr Σ / |G|², in examples; NaN where |G|² is not resolved. batch_size: the advice, None then.
+    gradient_square: the unbiased estimate of |G|², G the gradient over the whole distribution; it may be ≤ 0.
+    variance: that of tr Σ, the variance of one example's gradient, summed over the parameters.
+    """
+
+    noise_scale: float
+    batch_size: int | None
+    gradient_square: float
+    variance: float
+    examples: int
+
+    def __str__(self) -> str:
+        if self.batch_size is None:
+            return (
+                f"Not resolved: over these {self.examples:,} examples the mean gradient can't be told from noise, "
+                "so no batch size is advised; more examples may resolve it."
+            )
+        advice = (
+            f"Noise scale {self.noise_scale:,.4g}, from {self.examples:,} examples: batches of about "
+            f"{self.batch_size:,} are advised; far smaller ones take more steps in proportion, far larger save few."
+        )
+        if self.noise_scale > self.examples:
+            advice += " It exceeds the number of examples, so it is a rough figure: give more of them."
+        return advice
+
+
+class Influential(NamedTuple):
+    """The k most similar training examples of each test example: similarities and row numbers, both (m_test, k)."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def gradient_norms(
+    net: Network, x: Tensor, y: Tensor, *, by_layer: bool = False, block_size: int | None = None
+) -> Tensor:
+    """‖∇C_x‖ of each example over all parameters (m,); by_layer: over each layer's own, (m, L).
+
+    ‖∇C_x‖² = Σ_l ‖δ_x‖² (‖a_x‖² + 1), the 1 for the bias. Source: I. Goodfellow, "Efficient Per-Example Gradient
+    Computations" (2015).
+    """
+    _check(net, x, y)
+    rows = blocks.rows(net, block_size)
+    found = x.new_empty((x.shape[0], len(net.layers)) if by_layer else x.shape[:1])
+    for block, part in zip(blocks.split(x, y, rows=rows), found.split(rows), strict=True):
+        norms = blocks.layer_norms(blocks.gradients(net, *block))
+        part.copy_(norms if by_layer else blocks.joined(norms))
+    return found
+
+
+def clipped_sum(
+    net: Network, x: Tensor, y: Tensor, max_norm: float, *, block_size: int | None = None
+) -> tuple[Layer, ...]:
+    """Σ_x min(1, max_norm / ‖∇C_x‖) ∇C_x, in the shape of `net.layers`: the sum of the clipped gradients, not the mean.
+
+    Each row of δ is scaled before BP3 and BP4 sum it. Source: M. Abadi et al., "Deep Learning with Differential
+    Privacy" (2016), algorithm 1, before the noise.
+    """
+    _check(net, x, y)
+    max_norm = checks.positive("max_norm", max_norm)
+    sums = blocks.zeros(net)
+    for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
+        pairs = list(blocks.gradients(net, *block))
+        scale = (max_norm / blocks.joined(blocks.layer_norms(pairs))).clamp(max=1).unsqueeze(-1)
+        blocks.add(sums, [(delta * scale, a) for delta, a in pairs])
+    return tuple(sums)
+
+
+def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> tuple[Layer, ...]:
+    """The mean over the examples of (∂C_x/∂w)² and (∂C_x/∂b)², elementwise, in the shape of `net.layers`.
+
+    (δ_j a_k)² = δ_j² a_k²: BP3 and BP4 of the squares. For a cost that is −ln p(y | x), as the cross-entropies are, it
+    is the diagonal of the empirical Fisher matrix, which has the gradients at the targets given (F. Kunstner et al.,
+    "Limitations of the empirical Fisher approximation", 2019).
+    """
+    _check(net, x, y)
+    sums = blocks.zeros(net)
+    for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
+        blocks.add(sums, [(delta.square(), a.square()) for delta, a in blocks.gradients(net, *block)])
+    return blocks.mean(sums, x.shape[0])
+
+
+def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> NoiseScale:
+    """The gradient noise scale B = tr Σ / |G|², and the batch size it advises: B, where noise equals gradient.
+
+    With batches of B, training takes about twice the steps that huge batches need, and twice the examples that tiny
+    ones need; far below B steps grow in proportion, far above they hardly fall. Of m ≥ 2 examples, with ḡ
+    their mean gradient: tr Σ ≈ m/(m−1) (mean ‖∇C_x‖² − ‖ḡ‖²) and |G|² ≈ ‖ḡ‖² − tr Σ/m, both unbiased. Where the latter
+    comes out ≤ 0, the examples are too few to say, and so says the result. Curvature is left out: it is the "simple"
+    scale of S. McCandlish et al., "An Empirical Model of Large-Batch Training" (2018), section 2.2 and appendix A.1,
+    with single examples as the small batch and all m as the big one.
+    """
+    _check(net, x, y)
+    m = x.shape[0]
+    if m < 2:
+        raise ValueError("the noise scale is of the differences between examples: give at least two")
+    sums, squares = blocks.zeros(net), 0.0
+    for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
+        pairs = list(blocks.gradients(net, *block))
+        squares += float(blocks.layer_norms(pairs).double().square().sum())
+        blocks.add(sums, pairs)
+    of_mean = sum(float(t.double().square().sum()) for layer in blocks.mean(sums, m) for t in layer)
+    variance = max(0.0, (squares / m - of_mean) * m / (m - 1))  # rounding may take equal gradients below 0
+    gradient_square = of_mean - variance / m
+    if not gradient_square > 10 * torch.finfo(x.dtype).eps * of_mean:  # ≤ 0, or the rounding of a difference of equals
+        return NoiseScale(math.nan, None, gradient_square, variance, m)
+    scale = variance / gradient_square
+    return NoiseScale(scale, max(1, round(scale)), gradient_square, variance, m)
+
+
+def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, block_size: int | None = None) -> Tensor:
+    """The Gram matrix of the gradients, ∇C_x · ∇C_x′: (m, m), or (m, m′) against the examples of `other`.
+
+    K = Σ_l (δδ′ᵀ) ⊙ (aa′ᵀ + 1): products of rows stand for those of gradients.
+    """
+    _check(net, x, y)
+    other = (x, y) if other is None else _checked_pair(net, "other", other)
+    rows = blocks.rows(net, block_size, pairwise=True)
+    return blocks.matrix(partial(blocks.gradients, net), (x, y), other, rows)
+
+
+def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int | None = None) -> Tensor:
+    """The empirical neural tangent kernel of the outputs' weighted inputs zᴸ: (m, m), or (m, m′) against `other`.
+
+    Θ(x, x′) = Σ_j ∇z_j(x) · ∇z_j(x′), over the n_L outputs j and all parameters: the trace, not the mean, of the
+    n_L × n_L kernel. The gradients are those of zᴸ, before the output activation, so the sweep of output j starts from
+    δᴸ = e_j, and neither targets nor cost play a part. Source: A. Jacot et al., "Neural Tangent Kernel" (2018).
+    """
+    _check(net, x)
+    if other is not None:
+        _check(net, other)
+    rows = blocks.rows(net, block_size, pairwise=True, sweeps=net.sizes[-1])
+    return blocks.matrix(partial(blocks.output_gradients, net), (x,), (x if other is None else other,), rows)
+
+
+def influence(
+    net: Network, train: Examples, test: Examples, *, similarity: str = "dot", block_size: int | None = None
+) -> Tensor:
+    """How a step on each training example would lower each test example's cost, (m_test, m_train), to first order.
+
+    "dot": ∇C_test · ∇C_train. A step of rate η on the training example alone lowers the test example's cost by η times
+    this: above 0 it helps, below 0 it harms. Source: G. Pruthi et al., "Estimating Training Data Influence by Tracing
+    Gradient Descent" (2020): TracIn, of one checkpoint and without its η. "cosine": the same over both norms, so that
+    examples of large gradients don't win everywhere; 0 where a gradient is 0.
+    """
+    rows, cosine = _influence_checked(net, train, test, similarity, block_size)
+    return blocks.matrix(partial(blocks.gradients, net), test, train, rows, cosine)
+
+
+def top_influences(
+    net: Network, train: Examples, test: Examples, k: int, *, similarity: str = "dot", block_size: int | None = None
+) -> Influential:
+    """The k training examples of largest `influence` on each test example, the largest first, equal ones in any order.
+
+    The whole matrix never exists. Raises ValueError for a k above m_train.
+    """
+    rows, cosine = _influence_checked(net, train, test, similarity, block_size)
+    if checks.whole("k", k, 1) > train[0].shape[0]:
+        raise ValueError(f"k must be at most {train[0].shape[0]}, the number of training examples, not {k}")
+    found = []
+    for block in blocks.split(*test, rows=rows):
+        best = Influential(
+            test[0].new_empty(block[0].shape[0], 0),
+            torch.empty(block[0].shape[0], 0, dtype=torch.int64, device=test[0].device),
+        )
+        seen = 0
+        for of_block in blocks.dot_products(
+            partial(blocks.gradients, net), block, blocks.split(*train, rows=rows), cosine
+        ):
+            number = torch.arange(seen, seen + of_block.shape[1], device=of_block.device).expand_as(of_block)
+            values, indices = torch.cat([best.values, of_block], 1), torch.cat([best.indices, number], 1)
+            top = values.topk(min(k, values.shape[1]), dim=1)
+            best = Influential(top.values, indices.gather(1, top.indices))
+            seen += of_block.shape[1]
+        found.append(best)
+    return Influential(torch.cat([best.values for best in found]), torch.cat([best.indices for best in found]))
+
+
+def _check(net: Network, x: Tensor, y: Tensor | None = None) -> None:
+    w = net.layers[0].w
+    if w.ndim != 2:
+        raise ValueError("per-example quantities are of one network at a time, not of a stack")
+    if w.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"per-example quantities need float32 or float64, not {w.dtype}: use net.to(torch.float32)")
+    if checks.examples(x, net.sizes[0], w).ndim != 2:
+        raise ValueError(f"x must have the shape (m, {net.sizes[0]}), one example a row, not {tuple(x.shape)}")
+    if y is not None:
+        y = checks.indices_or_matrix(y, x, net.sizes[-1], w)
+        if y.ndim != (2 if y.is_floating_point() else 1):
+            raise ValueError(
+                f"y must hold the targets of one batch, (m,) or (m, {net.sizes[-1]}), not {tuple(y.shape)}"
+            )
+
+
+def _checked_pair(net: Network, name: str, examples: Examples) -> Examples:
+    if not isinstance(examples, Sequence) or len(examples) != 2:
+        raise ValueError(f"{name} must be a pair of examples and their targets, (x, y)")
+    _check(net, *examples)
+    return examples
+
+
+def _influence_checked(
+    net: Network, train: Examples, test: Examples, similarity: str, block_size: int | None
+) -> tuple[int, bool]:
+    """The rows of a block, and whether cosines are asked for."""
+    _checked_pair(net, "train", train)
+    _checked_pair(net, "test", test)
+    cosine = checks.one_of("similarity", similarity, SIMILARITIES) == "cosine"
+    return blocks.rows(net, block_size, pairwise=True), cosine
