@@ -32,7 +32,7 @@ class Watch(NamedTuple):
 
     probe: Pair
     followed: Pair
-    index: Tensor
+    chosen: Tensor
     epochs: set[int]
     seen: dict[int, dict[str, Tensor]]
 
@@ -40,12 +40,12 @@ class Watch(NamedTuple):
 class Observations(NamedTuple):
     """What a file holds: `epochs`, and the values of `observe` with a leading dimension for them.
 
-    index (m,), x (m, n_0) and y (m, n_L): the followed examples, their number in the test set and their targets.
+    chosen (m,), x (m, n_0) and y (m, n_L): the followed examples, their number in the test set and their targets.
     """
 
     sizes: list[int]
     epochs: list[int]
-    index: Tensor
+    chosen: Tensor
     x: Tensor
     y: Tensor
     values: dict[str, Tensor]
@@ -54,9 +54,9 @@ class Observations(NamedTuple):
 def start(net: bp.Network, data: Pair, test: Pair, epochs: int) -> Watch:
     """Chooses the probe (of the training set) and the examples to follow (of the test set), and looks a first time."""
     probe = spread(len(data[0]), PROBE).to(data[0].device)
-    index = examples_to_follow(test[1])
-    rows = index.to(test[0].device)
-    watch = Watch((data[0][probe], data[1][probe]), (test[0][rows], test[1][rows]), index, epochs_to_keep(epochs), {})
+    chosen = examples_to_follow(test[1])
+    rows = chosen.to(test[0].device)
+    watch = Watch((data[0][probe], data[1][probe]), (test[0][rows], test[1][rows]), chosen, epochs_to_keep(epochs), {})
     look(watch, net, 0)
     return watch
 
@@ -73,7 +73,7 @@ def write(path: Path, watch: Watch, net: bp.Network) -> None:
     epochs = sorted(watch.seen)
     tensors = {name: torch.stack([watch.seen[epoch][name] for epoch in epochs]) for name in watch.seen[epochs[0]]}
     tensors["epochs"] = torch.tensor(epochs)
-    tensors["followed.index"] = watch.index
+    tensors["followed.chosen"] = watch.chosen
     tensors["followed.x"] = watch.followed[0].float().cpu()
     tensors["followed.y"] = (
         checks.targets(watch.followed[1], watch.followed[0], net.sizes[-1], net.layers[0].w).float().cpu()
@@ -103,12 +103,12 @@ def read(path: Path) -> Observations:
         if about.get("format") != FORMAT:
             raise ValueError(f"its header does not say {FORMAT!r}")
         epochs: list[int] = tensors.pop("epochs").tolist()
-        index, x, y = (tensors.pop(f"followed.{name}") for name in ("index", "x", "y"))
+        chosen, x, y = (tensors.pop(f"followed.{name}") for name in ("chosen", "x", "y"))
         sizes: list[int] = json.loads(about["sizes"])
-        _complete(tensors, sizes, len(epochs), len(index))
+        _complete(tensors, sizes, len(epochs), len(chosen))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or was not written by scripts/train.py: {error}") from error
-    return Observations(sizes, epochs, index, x, y, tensors)
+    return Observations(sizes, epochs, chosen, x, y, tensors)
 
 
 def _complete(tensors: dict[str, Tensor], sizes: Sequence[int], epochs: int, followed: int) -> None:
