@@ -14,6 +14,7 @@ from bp_torch.network import Network, backprop, class_labels
 BINS = 20  # of a histogram
 EXTREME = 10.0  # the weighted inputs that span a histogram run from −EXTREME to EXTREME
 FOLLOWED = 10  # examples
+MOST_WEIGHTS = 3000  # that are kept of the layers above the first, so that BP2 can be followed
 MOST_NEURONS = 320  # whose values are kept for every followed example, over all layers: 4 kB each in a run of 30 epochs
 
 
@@ -33,6 +34,8 @@ def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, 
     over the followed examples, for each layer l, of its first kept[l] neurons: see `kept_neurons`
         a.l, slope.l, delta.l (m, kept[l]): activation, σ′(z) (NaN for softmax) and error
         followed_cost (m,): C_x
+
+    w.l (n_out, n_in): the weights of the layers that `kept_weights` names
 
     Raises ValueError for a wrong shape, dtype, device or label.
     """
@@ -58,6 +61,8 @@ def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, 
             value = torch.full_like(trace.a[l + 1], torch.nan) if value is None else value
             seen[f"{name}.{l}"] = value[:, :kept].float().cpu().clone()
     y = checks.targets(followed[1], followed[0], net.sizes[-1], net.layers[0].w)
+    for l in kept_weights(net.sizes):
+        seen[f"w.{l}"] = net.layers[l].w.float().cpu().clone()
     seen["followed_cost"] = net.cost_function.value(trace.z[-1], trace.a[-1], y).float().cpu()
     return seen
 
@@ -77,6 +82,17 @@ def kept_neurons(sizes: list[int], most: int = MOST_NEURONS) -> list[int]:
     while limit > 1 and sum(min(limit, size) for size in sizes[1:]) > most:
         limit -= 1
     return [min(size, limit) for size in sizes[1:]]
+
+
+def kept_weights(sizes: list[int], most: int = MOST_WEIGHTS) -> list[int]:
+    """The layers above the first whose w is kept: the last ones, where it is small and all of its neurons are kept."""
+    kept, found, total = kept_neurons(sizes), [], 0
+    for l in range(len(sizes) - 2, 0, -1):
+        total += sizes[l + 1] * sizes[l]
+        if total > most or kept[l] < sizes[l + 1] or kept[l - 1] < sizes[l]:
+            break
+        found.append(l)
+    return found
 
 
 def examples_to_follow(y: Tensor) -> Tensor:

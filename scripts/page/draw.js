@@ -19,6 +19,7 @@ function at(array, ...index) {
 const largest = (values) => values.reduce((most, v) => Math.max(most, Math.abs(v) || 0), 0);
 const norm = (values) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0));
 const argmax = (values) => values.indexOf(values.reduce((most, v) => Math.max(most, v), -Infinity));
+const strongest = (values) => argmax(values.map(Math.abs));
 const clean = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 const counted = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 const superscript = (n) => String(n).replace(/./g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻");
@@ -125,7 +126,7 @@ function cellAt(canvas, event, count) {
 }
 
 // A horizontal bar for each of a few values, with its label and number.
-function bars(element, values, { scale, tone, chosen, target }) {
+function bars(element, values, { scale, tone, chosen, target, still }) {
   const width = Math.max(element.clientWidth, 220), step = 23, left = 30, right = 78;
   const signed = tone === "signed", zero = signed ? (left + width - right) / 2 : left;
   const room = signed ? zero - left : width - right - left;
@@ -133,7 +134,7 @@ function bars(element, values, { scale, tone, chosen, target }) {
     const length = Math.min(Math.abs(v / scale) || 0, 1) * room, y = j * step;
     const colour = signed ? (v < 0 ? "--down" : "--up") : v < 0 ? "--s2" : "--active";
     const mark = target && target[j] > 0.5 ? `<text class="strong" x="${left - 25}" y="${y + 16}">▸</text>` : "";
-    return `<g data-j="${j}" style="cursor:pointer">
+    return `<g data-j="${j}" ${still ? "" : 'style="cursor:pointer"'}>
       <rect x="0" y="${y}" width="${width}" height="${step}" rx="6" fill="${j === chosen ? "var(--grid)" : "transparent"}"/>
       ${mark}<text class="strong" x="${left - 8}" y="${y + 16}" text-anchor="end">${j}</text>
       <rect x="${v < 0 ? zero - length : zero}" y="${y + 5}" width="${Math.max(length, 0.5)}" height="${step - 10}" rx="3" fill="var(${colour})"/>

@@ -50,6 +50,9 @@ function follow() {
   const picturePart = part($("forward"), "input", false);
   const activations = layers.map((l) => ofLayer($("forward"), "a", l));
   const errors = [...layers].reverse().map((l) => [l, ofLayer($("backward"), "delta", l)]);
+  const origin = part($("backward"), "origin", true), origins = document.createElement("p");
+  origins.className = "sum";
+  origin.area.after(origins);
   const [enters, times, gradient] = [part($("gradient"), "enters", false), document.createElement("p"), part($("gradient"), "product", false)];
   times.className = "times";
   enters.area.closest("figure").after(times);
@@ -75,6 +78,34 @@ function follow() {
         : `<span class="eq"><b>BP2</b><span>δ<sup>l</sup> = ((w<sup>l+1</sup>)<sup>T</sup> δ<sup>l+1</sup>) ⊙ σ′(z<sup>l</sup>)</span></span>`;
       show(where, l, values, "signed", scale, `<strong>${layerName(l)}</strong>${equation}<small>${size}full colour ±${num(scale)}</small>`);
     }
+  };
+
+  // how the chosen neuron came to its δ: BP2's sum over the layer above, or BP1
+  const explain = () => {
+    const { layer: l, neuron: j } = state, slope = value("slope", l)[j], delta = value("delta", l)[j];
+    const result = `δ<sub>j</sub> = ${num(delta)}`, named = `<strong>Where δ of neuron ${j} comes from</strong>`;
+    origin.area.innerHTML = "";
+    if (isOutput(l)) {
+      origin.caption.innerHTML = `${named}<small>neuron j = ${j} of the output layer</small>`;
+      const difference = value("a", l)[j] - target()[j], subtract = `a<sub>j</sub> − y<sub>j</sub> = ${num(value("a", l)[j])} − ${num(target()[j])}`;
+      origins.innerHTML = DATA.cost === "quadratic" ? `∂C<sub>x</sub>/∂a<sub>j</sub> = ${subtract} = ${num(difference)}<br>× σ′(z<sub>j</sub>) = ${num(slope)}<br><strong>${result}</strong>` : `<strong>${result}</strong>${DATA.cost.includes("entropy") ? `: ${subtract}; σ′ cancels with ∇<sub>a</sub>C` : ""}`;
+      return;
+    }
+    if (!arrays[`w.${l + 1}`]) {
+      origin.caption.innerHTML = `${named}<small>the weights above this layer are too many to be kept by epoch</small>`;
+      origins.innerHTML = "";
+      return;
+    }
+    const above = value("delta", l + 1), w = at(arrays[`w.${l + 1}`], state.e), n = DATA.sizes[l + 1];
+    const terms = Float32Array.from(above, (d, k) => w[k * n + j] * d), sum = terms.reduce((total, t) => total + t, 0);
+    origin.caption.innerHTML = `${named}<small>w<sub>kj</sub> δ<sub>k</sub> of each neuron k of the ${layerName(l + 1).toLowerCase()}</small>`;
+    if (terms.length <= FEW) bars(origin.area, terms, { scale: largest(terms) || 1, tone: "signed", chosen: -1, still: true });
+    else {
+      origin.area.innerHTML = `<canvas role="img" aria-label="w times δ of each neuron above"></canvas>`;
+      cells(origin.area.firstElementChild, terms, "signed", largest(terms) || 1, -1);
+      origin.area.firstElementChild.className = "";
+    }
+    origins.innerHTML = `Σ<sub>k</sub> w<sub>kj</sub> δ<sub>k</sub> = ${num(sum)}<br>× σ′(z<sub>j</sub>) = ${num(slope)}<br><strong>${result}</strong>`;
   };
 
   const product = () => {
@@ -129,6 +160,7 @@ function follow() {
     verdict();
     forward();
     backward();
+    explain();
     product();
   };
 
@@ -137,7 +169,8 @@ function follow() {
     draw();
   };
   state.e = seen.epochs.length - 1;
-  state.example = Math.min(Math.max(seen.chosen.length - 1, 0), 5);
+  state.example = Math.min(seen.chosen.length - 1, 5);
+  state.neuron = strongest(value("delta", 0));
   $("layer").innerHTML = layers.map((l) => `<option value="${l}">${layerName(l)}</option>`).join("");
   $("example").max = seen.chosen.length - 1;
   $("epoch").max = $("epoch2").max = seen.epochs.length - 1;

@@ -57,12 +57,12 @@ function mistakes() {
   const section = $("mistakes"), { mistakes: rows, accuracy, wrong } = DATA.test;
   if (accuracy === null) section.querySelector("h2").textContent = "The worst examples";
   if (!rows.length) return note(section, "There is not one mistake on the test set.");
-  const about = accuracy === null ? "The test examples with the largest cost C<sub>x</sub>." : `The ${rows.length} of ${wrong} mistakes with the largest cost C<sub>x</sub>: the true class, what it was taken for, and the output of that.`;
+  const about = accuracy === null ? "The test examples with the largest cost C<sub>x</sub>." : `The ${rows.length} of ${wrong} mistakes with the largest cost C<sub>x</sub>: the true class → what it was taken for, and the output of that.`;
   section.insertAdjacentHTML("beforeend", `<p class="about">${about}</p><div class="gallery" style="--tile:${DATA.side ? 88 : 150}px"></div>`);
   gallery(section.lastElementChild, rows.length, unpack(DATA.test.pixels), "ink", 255, (i) => {
     const row = rows[i];
-    const said = accuracy === null ? "" : `<strong>${row.true} taken for ${row.said}</strong>`;
-    return [`${said}<small>${accuracy === null ? `C<sub>x</sub> ${num(row.cost)}` : `output ${num(row.output, 2)}`} · no. ${row.index}</small>`, accuracy === null ? `Test example ${row.index}` : `Test example ${row.index}: a ${row.true} taken for a ${row.said}`];
+    const said = accuracy === null ? "" : `<strong>${row.true} → ${row.said}</strong>`;
+    return [`${said}<small>${accuracy === null ? `C<sub>x</sub> ${num(row.cost)}` : `output ${num(row.output, 2)}`}</small><small>no. ${row.index}</small>`, accuracy === null ? `Test example ${row.index}` : `Test example ${row.index}: a ${row.true} taken for a ${row.said}`];
   });
 }
 
