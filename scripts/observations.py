@@ -6,7 +6,6 @@
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,15 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import checks
-from bp_torch.insight.observe import epochs_to_keep, examples_to_follow, observe, spread
+from bp_torch.insight.observe import (
+    BINS,
+    epochs_to_keep,
+    examples_to_follow,
+    kept_neurons,
+    kept_weights,
+    observe,
+    spread,
+)
 from bp_torch.training.engines.common import threads
 
 FILE = "observations.safetensors"
@@ -105,20 +112,24 @@ def read(path: Path) -> Observations:
         epochs: list[int] = tensors.pop("epochs").tolist()
         chosen, x, y = (tensors.pop(f"followed.{name}") for name in ("chosen", "x", "y"))
         sizes: list[int] = json.loads(about["sizes"])
-        _complete(tensors, sizes, len(epochs), len(chosen))
+        _complete(tensors | {"chosen": chosen, "x": x, "y": y}, sizes, epochs)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or was not written by scripts/train.py: {error}") from error
     return Observations(sizes, epochs, chosen, x, y, tensors)
 
 
-def _complete(tensors: dict[str, Tensor], sizes: Sequence[int], epochs: int, followed: int) -> None:
-    layers = range(len(sizes) - 1)
-    each = {f"{name}.{l}": (epochs, followed) for name in ("a", "slope", "delta") for l in layers}
-    norms = {name: (epochs, len(layers)) for name in ("error_norm", "weight_gradient_norm", "bias_gradient_norm")}
-    counts = {name: (epochs, len(layers)) for name in ("activation_counts", "slope_counts")}
-    wanted = each | norms | counts | {"cost": (epochs,), "followed_cost": (epochs, followed)}
+def _complete(tensors: dict[str, Tensor], sizes: list[int], epochs: list[int]) -> None:
+    if not epochs or epochs != sorted(set(epochs)) or not len(tensors["chosen"]):
+        raise ValueError("it holds no epochs in order, or no examples")
+    when, followed, layers = (len(epochs),), (len(tensors["chosen"]),), (len(sizes) - 1,)
+    wanted = {"x": (*followed, sizes[0]), "y": (*followed, sizes[-1]), "cost": when, "followed_cost": when + followed}
+    wanted |= dict.fromkeys(("error_norm", "weight_gradient_norm", "bias_gradient_norm"), when + layers)
+    wanted |= dict.fromkeys(("activation_counts", "slope_counts"), (*when, *layers, BINS))
+    for l, kept in enumerate(kept_neurons(sizes)):
+        wanted |= {f"{name}.{l}": (*when, *followed, kept) for name in ("a", "slope", "delta")}
+    wanted |= {f"w.{l}": (*when, sizes[l + 1], sizes[l]) for l in kept_weights(sizes)}
     for name, shape in wanted.items():
-        if tuple(tensors[name].shape[: len(shape)]) != shape:
-            raise ValueError(f"{name} has the shape {tuple(tensors[name].shape)}")
-    if not epochs or not followed:
-        raise ValueError("it holds nothing")
+        if tuple(tensors[name].shape) != shape or tensors[name].dtype != torch.float32:
+            raise ValueError(f"{name} is {tensors[name].dtype} of the shape {tuple(tensors[name].shape)}, not {shape}")
+    if len(tensors) != len(wanted) + 1:
+        raise ValueError("it holds more than it should")

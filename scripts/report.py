@@ -67,7 +67,7 @@ def main() -> int:
 
 def read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
         if not isinstance(config, dict) or not isinstance(config.get("dataset"), str):
             raise ValueError("it names no data set")
     except ValueError as error:
@@ -115,7 +115,7 @@ def contents(
         "records": {key: [_finite(record[key]) for record in records] for key in records[0]} if records else None,
         "test": of_test_set(net, *test),
         "weights": first_weights(net.layers[0].w),
-        "seen": None if seen is None else observed(net, seen),
+        "seen": None if seen is None else observed(net, seen, class_labels(test[1]) is not None),
     }
 
 
@@ -160,9 +160,9 @@ def first_weights(w: Tensor) -> dict[str, Any]:
     return {"values": packed((shown / scale * 127).round().clamp(-127, 127).to(torch.int8)), "scale": scale.item()}
 
 
-def observed(net: bp.Network, seen: observations.Observations) -> dict[str, Any]:
-    """The norms and histograms by epoch, and the followed examples."""
-    labels = class_labels(seen.y)
+def observed(net: bp.Network, seen: observations.Observations, classes: bool) -> dict[str, Any]:
+    """The norms and histograms by epoch, and the followed examples, whose targets are classes or real values."""
+    labels = class_labels(seen.y) if classes else None
     kept = [seen.values[f"a.{l}"].shape[-1] for l in range(len(net.layers))]
     return {
         "epochs": seen.epochs,
@@ -208,6 +208,10 @@ def _pixels(x: Tensor) -> dict[str, Any]:
     if x.numel() and (x.min() < 0 or x.max() > 1):
         x = (x - x.min()) / (x.max() - x.min())
     return packed((x * 255).round().to(torch.uint8))
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"it holds {constant}")
 
 
 def _finite(value: float | None) -> float | None:

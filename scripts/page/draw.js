@@ -163,17 +163,19 @@ function logTicks(low, high) {
 }
 
 // series: [{name, values, colour, dash}] over x; null breaks a line. now: an x that is marked.
-function lines(figure, { title, note, x, series, log, format = num, label = "epoch", now }) {
+function lines(figure, { title, note, x, series, log, format = num, label = "epoch", now, least }) {
   const width = Math.max(figure.clientWidth, 240), height = 225, left = 58, right = 12, top = 12, bottom = 40;
   const usable = (v) => v !== null && Number.isFinite(v) && (!log || v > 0);
   const all = series.flatMap((s) => Array.from(s.values).filter(usable));
   let [low, high] = all.length ? [Math.min(...all), Math.max(...all)] : [0, 1];
+  if (least !== undefined) low = Math.min(low, least);
   if (log) [low, high] = [low * 0.9, high * 1.1 || 1];
-  else [low, high] = low === high ? [low * 0.9 - 0.05, high * 1.1 + 0.05] : [low - (high - low) * 0.06, high + (high - low) * 0.06];
+  else [low, high] = low === high ? [low * 0.9 - 0.05, high * 1.1 + 0.05] : [low === least ? low : low - (high - low) * 0.06, high + (high - low) * 0.06];
   const first = x[0], last = x[x.length - 1], place = log ? Math.log : (v) => v;
   const px = (v) => (last === first ? (left + width - right) / 2 : left + ((v - first) / (last - first)) * (width - left - right));
   const py = (v) => height - bottom - ((place(v) - place(low)) / (place(high) - place(low))) * (height - top - bottom);
-  const grid = (log ? logTicks(low, high) : ticks(low, high, 4)).map((t) =>
+  const decades = log ? logTicks(low, high) : [], marks = decades.length > 2 ? decades : ticks(low, high, 4);
+  const grid = marks.filter((t) => !log || t > 0).map((t) =>
     `<line class="rule" x1="${left}" x2="${width - right}" y1="${py(t)}" y2="${py(t)}"/><text x="${left - 8}" y="${py(t) + 4}" text-anchor="end">${format(t)}</text>`);
   const below = ticks(first, last, width < 400 ? 5 : 8).filter(Number.isInteger).map((t) => `<text x="${px(t)}" y="${height - bottom + 18}" text-anchor="middle">${t}</text>`);
   const drawn = series.map((s) => {

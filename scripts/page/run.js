@@ -45,7 +45,7 @@ function confusion() {
   const names = counts.map((_, c) => c), totals = counts.map((row) => row.reduce((sum, n) => sum + n, 0));
   const most = Math.max(1, ...counts.flatMap((row, i) => row.filter((_, j) => i !== j)));
   const rows = counts.map((row, i) => `<tr><th scope="row">${i}</th>${row.map((n, j) => {
-    const share = i === j ? (100 * n) / (totals[i] || 1) : 75 * Math.sqrt(n / most);
+    const share = i === j ? (100 * n) / (totals[i] || 1) : 48 * Math.sqrt(n / most);
     const kind = n === 0 ? "none" : i === j && share > 55 ? "full" : "";
     return `<td class="${kind}" style="--share:${share.toFixed(0)};--tone:var(--${i === j ? "active" : "up"})" title="true ${i}, taken for ${j}: ${n}">${n}</td>`;
   }).join("")}</tr>`);
@@ -62,14 +62,14 @@ function mistakes() {
   gallery(section.lastElementChild, rows.length, unpack(DATA.test.pixels), "ink", 255, (i) => {
     const row = rows[i];
     const said = accuracy === null ? "" : `<strong>${row.true} → ${row.said}</strong>`;
-    return [`${said}<small>${accuracy === null ? `C<sub>x</sub> ${num(row.cost)}` : `output ${num(row.output, 2)}`}</small><small>no. ${row.index}</small>`, accuracy === null ? `Test example ${row.index}` : `Test example ${row.index}: a ${row.true} taken for a ${row.said}`];
+    return [`${said}<small>${accuracy === null ? `C<sub>x</sub> ${num(row.cost)}` : `output ${num(row.output)}`}</small><small>no. ${row.index}</small>`, accuracy === null ? `Test example ${row.index}` : `Test example ${row.index}: a ${row.true} taken for a ${row.said}`];
   });
 }
 
 function weights() {
   const section = $("weights"), { values, scale } = DATA.weights, shown = unpack(values), all = DATA.sizes[1];
-  const count = shown.shape[0], some = count < all ? `the first ${count} of ${all}` : `${count}`;
-  section.insertAdjacentHTML("beforeend", `<p class="about">What each neuron of the first layer looks for, ${some}, at the end of training: w<sub>jk</sub> of every input k. Warm weights excite the neuron, cool ones inhibit it; full colour is ±${num(scale)}.</p><div class="gallery" style="--tile:${DATA.side ? 88 : 150}px"></div>`);
+  const count = shown.shape[0], some = count < all ? `the first ${count} of ${all} neurons` : counted(count, "neuron");
+  section.insertAdjacentHTML("beforeend", `<p class="about">What the first layer looks for at the end of training (${some}): w<sub>jk</sub> of every input k. Warm weights excite the neuron, cool ones inhibit it; full colour is ±${num(scale)}.</p><div class="gallery" style="--tile:${DATA.side ? 88 : 150}px"></div>`);
   gallery(section.lastElementChild, count, shown, "signed", 127, (j) => [`<small>neuron ${j}</small>`, `Weights of neuron ${j}`]);
 }
 
@@ -93,7 +93,7 @@ function norms() {
   }));
   const of = (name) => unpack(seen[name]), now = () => seen.epochs[state.e];
   const [error, w, b] = ["error_norm", "weight_gradient_norm", "bias_gradient_norm"].map(of);
-  chart(room, () => ({ title: `Error norm ‖δ<sup>l</sup>‖ ${tag("BP1, BP2")}`, note: "mean over the examples of the norm of each one's δ", x: seen.epochs, series: series(error, "δ"), log: true, now: now() }));
+  chart(room, () => ({ title: `Error norm ‖δ<sup>l</sup>‖ ${tag("BP1, BP2")}`, note: "the mean of each example's", x: seen.epochs, series: series(error, "δ"), log: true, now: now() }));
   chart(room, () => ({ title: `Weight gradient ‖∂C/∂w<sup>l</sup>‖ ${tag("BP4")}`, note: "norm of the mean over the examples", x: seen.epochs, series: series(w, "w"), log: true, now: now() }));
   chart(room, () => ({ title: `Bias gradient ‖∂C/∂b<sup>l</sup>‖ ${tag("BP3")}`, note: "norm of the mean over the examples", x: seen.epochs, series: series(b, "b", true), log: true, now: now() }));
 }
@@ -128,13 +128,13 @@ function timings() {
   const total = records.seconds.reduce((sum, s) => sum + s, 0), batch = DATA.config.batch_size;
   const rows = [["All epochs", `${num(total)} s`], ["An epoch, median", `${num(median)} s`], ["Fastest, slowest", `${num(sorted[0])} s, ${num(sorted.at(-1))} s`], ["Examples a second, median", rate ? Math.round(rate).toLocaleString("en") : "–"], ["A step", rate && batch ? `${num((1e6 * batch) / rate)} µs for a batch of ${batch}` : "–"]];
   const figure = figureIn(room);
-  chart(room, () => ({ title: "Seconds by epoch", note: "training alone, evaluation left out", x: records.epoch, series: [{ name: "seconds", values: records.seconds, colour: "var(--s4)" }] }));
+  chart(room, () => ({ title: "Seconds by epoch", note: "training alone, evaluation left out", least: 0, x: records.epoch, series: [{ name: "seconds", values: records.seconds, colour: "var(--s4)" }] }));
   figure.innerHTML = `<figcaption><strong>Time of training</strong></figcaption><dl class="settings" style="grid-template-columns:1fr">${rows.map(([what, value]) => `<div><dt>${what}</dt><dd>${value}</dd></div>`).join("")}</dl>`;
 }
 
 function settings() {
   const { versions = {}, sizes, ...config } = DATA.config;
-  const rows = [["sizes", sizes ?? DATA.sizes], ...Object.entries(config), ...Object.entries(versions).map(([what, v]) => [`${what}, version`, v])];
+  const rows = [["sizes", sizes ?? DATA.sizes], ...Object.entries(config).map(([what, v]) => [what.replaceAll("_", " "), v]), ...Object.entries(versions)];
   const shown = (value) => (value === null ? "the default" : Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : value);
-  $("settings").insertAdjacentHTML("beforeend", `<dl class="settings">${rows.map(([what, value]) => `<div><dt>${clean(what.replaceAll("_", " "))}</dt><dd>${clean(shown(value))}</dd></div>`).join("")}</dl>`);
+  $("settings").insertAdjacentHTML("beforeend", `<dl class="settings">${rows.map(([what, value]) => `<div><dt>${clean(what)}</dt><dd>${clean(shown(value))}</dd></div>`).join("")}</dl>`);
 }
