@@ -203,10 +203,10 @@ def page(shown: dict[str, Any]) -> str:
 
 
 def _pixels(x: Tensor) -> dict[str, Any]:
-    """Rows of inputs as whole numbers from 0 to 255: what lies from 0 to 1 as it is, other ranges scaled to that."""
+    """Rows of inputs as whole numbers: from 0 to 255 what lies from 0 to 1, else from −127 to 127 of the largest."""
     x = x[:, :INPUTS].float()
     if x.numel() and (x.min() < 0 or x.max() > 1):
-        x = (x - x.min()) / (x.max() - x.min())
+        return packed((x / x.abs().max() * 127).round().to(torch.int8))
     return packed((x * 255).round().to(torch.uint8))
 
 

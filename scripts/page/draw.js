@@ -50,7 +50,7 @@ function readTheme() {
 
 const mixed = (name, t) => theme.zero.map((z, i) => Math.round(z + (theme[name][i] - z) * Math.min(t, 1)));
 const COLOURS = {
-  ink: (t) => mixed("ink", Math.max(t, 0)),
+  ink: (t) => mixed(t < 0 ? "down" : "ink", Math.abs(t)),
   activation: (t) => mixed(t < 0 ? "s2" : "active", Math.abs(t)),
   signed: (t) => mixed(t < 0 ? "down" : "up", Math.abs(t)),
 };
@@ -154,12 +154,16 @@ function ticks(low, high, most) {
   return found;
 }
 
+// Powers of ten; where these are few, 1, 2 and 5 times them; where those are few too, even steps.
 function logTicks(low, high) {
-  const decades = [];
-  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++) decades.push(p);
-  const heads = decades.length > 3 ? [1] : [1, 2, 5], step = Math.ceil(decades.length / 7);
-  const found = decades.filter((p) => p % step === 0).flatMap((p) => heads.map((h) => h * 10 ** p));
-  return found.filter((t) => t >= low * 0.999 && t <= high * 1.001);
+  const powers = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++) powers.push(p);
+  const step = Math.ceil(powers.length / 7), inside = (t) => t >= low * 0.999 && t <= high * 1.001;
+  for (const heads of [[1], [1, 3], [1, 2, 5]]) {
+    const found = powers.filter((p) => p % step === 0).flatMap((p) => heads.map((h) => h * 10 ** p)).filter(inside);
+    if (found.length > 2) return found;
+  }
+  return ticks(low, high, 4).filter((t) => t > 0);
 }
 
 // series: [{name, values, colour, dash}] over x; null breaks a line. now: an x that is marked.
@@ -174,8 +178,7 @@ function lines(figure, { title, note, x, series, log, format = num, label = "epo
   const first = x[0], last = x[x.length - 1], place = log ? Math.log : (v) => v;
   const px = (v) => (last === first ? (left + width - right) / 2 : left + ((v - first) / (last - first)) * (width - left - right));
   const py = (v) => height - bottom - ((place(v) - place(low)) / (place(high) - place(low))) * (height - top - bottom);
-  const decades = log ? logTicks(low, high) : [], marks = decades.length > 2 ? decades : ticks(low, high, 4);
-  const grid = marks.filter((t) => !log || t > 0).map((t) =>
+  const grid = (log ? logTicks(low, high) : ticks(low, high, 4)).map((t) =>
     `<line class="rule" x1="${left}" x2="${width - right}" y1="${py(t)}" y2="${py(t)}"/><text x="${left - 8}" y="${py(t) + 4}" text-anchor="end">${format(t)}</text>`);
   const below = ticks(first, last, width < 400 ? 5 : 8).filter(Number.isInteger).map((t) => `<text x="${px(t)}" y="${height - bottom + 18}" text-anchor="middle">${t}</text>`);
   const drawn = series.map((s) => {
@@ -224,5 +227,6 @@ function figureIn(parent, className = "") {
 const LAST = DATA.sizes.length - 1;
 const isOutput = (l) => l === LAST - 1;
 const layerName = (l) => (isOutput(l) ? "Output layer" : LAST === 2 ? "Hidden layer" : `Hidden layer ${l + 1}`);
+const theLayer = (l) => (LAST === 2 || isOutput(l) ? `the ${layerName(l).toLowerCase()}` : layerName(l).toLowerCase());
 const layerColour = (l) => `var(--s${l % 6})`;
 const upper = (letter, l) => `${letter}<sup>${l + 2}</sup>`;

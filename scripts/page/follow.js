@@ -98,7 +98,7 @@ function follow() {
     }
     const above = value("delta", l + 1), w = at(arrays[`w.${l + 1}`], state.e), n = DATA.sizes[l + 1];
     const terms = Float32Array.from(above, (d, k) => w[k * n + j] * d), sum = terms.reduce((total, t) => total + t, 0);
-    origin.caption.innerHTML = `${named}<small>w<sub>kj</sub> δ<sub>k</sub> of each neuron k of the ${layerName(l + 1).toLowerCase()}</small>`;
+    origin.caption.innerHTML = `${named}<small>w<sub>kj</sub> δ<sub>k</sub> of each neuron k of ${theLayer(l + 1)}</small>`;
     if (terms.length <= FEW) bars(origin.area, terms, { scale: largest(terms) || 1, tone: "signed", chosen: -1, still: true });
     else {
       origin.area.innerHTML = `<canvas role="img" aria-label="w times δ of each neuron above"></canvas>`;
@@ -119,7 +119,7 @@ function follow() {
     };
     drawn(enters, a, "activation", l ? activationScale[l - 1] : inputScale);
     drawn(gradient, found, "signed", scale);
-    enters.caption.innerHTML = `<strong>What enters the neuron</strong><small>a<sub>k</sub> of ${l ? layerName(l - 1).toLowerCase() : "the input"}</small>`;
+    enters.caption.innerHTML = `<strong>What enters the neuron</strong><small>a<sub>k</sub> of ${l ? theLayer(l - 1) : "the input"}</small>`;
     gradient.caption.innerHTML = `<strong>Gradient of its weights</strong><span class="eq"><b>BP4</b><span>∂C/∂w<sub>jk</sub> = a<sub>k</sub> δ<sub>j</sub></span></span><small>full colour ±${num(most)}</small>`;
     times.innerHTML = `<span class="maths">× δ<sub>j</sub></span> = ${num(delta)} <span aria-hidden="true">⟶</span>`;
     enters.area.setAttribute("aria-label", enters.caption.textContent);
@@ -129,7 +129,7 @@ function follow() {
     const awake = Number.isNaN(slope) ? "" : share < 0.1
       ? ` σ′(z<sub>j</sub>) = ${num(slope)} is ${share > 0 ? `only ${percent(share, share < 0.01 ? 2 : 0)} of its largest` : "0"}: the neuron is saturated or inactive here, and all of its weights learn slowly from this example.`
       : ` σ′(z<sub>j</sub>) = ${num(slope)}, ${percent(share, 0)} of its largest.`;
-    $("reading").innerHTML = `<span class="eq"><b>BP3</b><span>∂C/∂b<sub>j</sub> = δ<sub>j</sub></span></span> = ${num(delta)} for neuron ${j} of the ${layerName(l).toLowerCase()}, with activation ${num(value("a", l)[j])}.${awake} Where a<sub>k</sub> is 0, so is the gradient of w<sub>jk</sub>. The gradient of C is the mean of such pictures over all examples of a batch.`;
+    $("reading").innerHTML = `<span class="eq"><b>BP3</b><span>∂C/∂b<sub>j</sub> = δ<sub>j</sub></span></span> = ${num(delta)} for neuron ${j} of ${theLayer(l)}, with activation ${num(value("a", l)[j])}.${awake} Where a<sub>k</sub> is 0, so is the gradient of w<sub>jk</sub>. The gradient of C is the mean of such pictures over all examples of a batch.`;
   };
 
   const exampleName = (i) => `test example ${seen.chosen[i]}${seen.labels ? `, a ${seen.labels[i]}` : ""}`;
@@ -176,7 +176,10 @@ function follow() {
   $("epoch").max = $("epoch2").max = seen.epochs.length - 1;
   $("example").addEventListener("input", () => ((state.example = Number($("example").value)), draw()));
   for (const id of ["epoch", "epoch2"]) $(id).addEventListener("input", () => (stop(), goTo(Number($(id).value))));
-  $("layer").addEventListener("change", () => choose(Number($("layer").value), state.neuron));
+  $("layer").addEventListener("change", () => {
+    const l = Number($("layer").value);
+    choose(l, strongest(value("delta", l)));
+  });
   $("neuron").addEventListener("input", () => choose(state.layer, Number($("neuron").value)));
   $("same").addEventListener("change", draw);
   player(seen.epochs.length);

@@ -50,7 +50,14 @@ function confusion() {
     return `<td class="${kind}" style="--share:${share.toFixed(0)};--tone:var(--${i === j ? "active" : "up"})" title="true ${i}, taken for ${j}: ${n}">${n}</td>`;
   }).join("")}</tr>`);
   section.insertAdjacentHTML("beforeend", `<p class="about">${counted(wrong, "mistake")} in ${counted(dataset, "test example")}. Rows: the true class; columns: what it was taken for. Mistakes are in the warm colour.</p>
-    <div class="scroll"><table class="matrix" style="margin-top:12px;${classes > 12 ? `min-width:${classes * 26}px` : ""}"><caption hidden>Confusion matrix</caption><thead><tr><td style="background:none"></td>${names.map((c) => `<th scope="col">${c}</th>`).join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`);
+    <div class="side"><div class="scroll"><table class="matrix" style="margin-top:12px;${classes > 12 ? `min-width:${classes * 26}px` : ""}"><caption hidden>Confusion matrix</caption><thead><tr><td style="background:none"></td>${names.map((c) => `<th scope="col">${c}</th>`).join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>${frequent(counts)}</div>`);
+}
+
+// The pairs that are confused most.
+function frequent(counts) {
+  const pairs = counts.flatMap((row, i) => row.map((n, j) => [n, i, j])).filter(([n, i, j]) => n && i !== j).sort((a, b) => b[0] - a[0]).slice(0, 6);
+  const rows = pairs.map(([n, i, j]) => `<div><dt>${i} taken for ${j}</dt><dd>${n}</dd></div>`);
+  return rows.length ? `<div class="pairs-list"><h3>Most often</h3><dl class="settings" style="grid-template-columns:1fr">${rows.join("")}</dl></div>` : "";
 }
 
 function mistakes() {
@@ -59,7 +66,7 @@ function mistakes() {
   if (!rows.length) return note(section, "There is not one mistake on the test set.");
   const about = accuracy === null ? "The test examples with the largest cost C<sub>x</sub>." : `The ${rows.length} of ${wrong} mistakes with the largest cost C<sub>x</sub>: the true class → what it was taken for, and the output of that.`;
   section.insertAdjacentHTML("beforeend", `<p class="about">${about}</p><div class="gallery" style="--tile:${DATA.side ? 88 : 150}px"></div>`);
-  gallery(section.lastElementChild, rows.length, unpack(DATA.test.pixels), "ink", 255, (i) => {
+  gallery(section.lastElementChild, rows.length, unpack(DATA.test.pixels), "ink", DATA.test.pixels.dtype === "u1" ? 255 : 127, (i) => {
     const row = rows[i];
     const said = accuracy === null ? "" : `<strong>${row.true} → ${row.said}</strong>`;
     return [`${said}<small>${accuracy === null ? `C<sub>x</sub> ${num(row.cost)}` : `output ${num(row.output)}`}</small><small>no. ${row.index}</small>`, accuracy === null ? `Test example ${row.index}` : `Test example ${row.index}: a ${row.true} taken for a ${row.said}`];
@@ -69,7 +76,7 @@ function mistakes() {
 function weights() {
   const section = $("weights"), { values, scale } = DATA.weights, shown = unpack(values), all = DATA.sizes[1];
   const count = shown.shape[0], some = count < all ? `the first ${count} of ${all} neurons` : counted(count, "neuron");
-  section.insertAdjacentHTML("beforeend", `<p class="about">What the first layer looks for at the end of training (${some}): w<sub>jk</sub> of every input k. Warm weights excite the neuron, cool ones inhibit it; full colour is ±${num(scale)}.</p><div class="gallery" style="--tile:${DATA.side ? 88 : 150}px"></div>`);
+  section.insertAdjacentHTML("beforeend", `<p class="about">What the first layer looks for at the end of training (${some}): w<sub>jk</sub> of every input k. Warm weights excite the neuron, cool ones inhibit it; full colour is ±${num(scale)}.</p><div class="gallery" style="--tile:${DATA.side ? 72 : 150}px"></div>`);
   gallery(section.lastElementChild, count, shown, "signed", 127, (j) => [`<small>neuron ${j}</small>`, `Weights of neuron ${j}`]);
 }
 
@@ -88,12 +95,12 @@ function norms() {
   if (!seen) return void (room.remove(), note(section, MISSING));
   const layers = DATA.activations.map((_, l) => l);
   const series = (packed, letter, dash) => layers.map((l) => ({
-    name: `${layerName(l).toLowerCase()}`, label: `${layerName(l).toLowerCase()}, ${letter}<sup>${l + 2}</sup>`,
+    name: layerName(l).toLowerCase(), label: `${layerName(l).toLowerCase()}, ${letter}<sup>${l + 2}</sup>`,
     values: seen.epochs.map((_, e) => at(packed, e, l)[0]), colour: layerColour(l), dash,
   }));
   const of = (name) => unpack(seen[name]), now = () => seen.epochs[state.e];
   const [error, w, b] = ["error_norm", "weight_gradient_norm", "bias_gradient_norm"].map(of);
-  chart(room, () => ({ title: `Error norm ‖δ<sup>l</sup>‖ ${tag("BP1, BP2")}`, note: "the mean of each example's", x: seen.epochs, series: series(error, "δ"), log: true, now: now() }));
+  chart(room, () => ({ title: `Error norm ‖δ<sup>l</sup>‖ ${tag("BP1, BP2")}`, note: "mean of the examples' ‖δ‖", x: seen.epochs, series: series(error, "δ"), log: true, now: now() }));
   chart(room, () => ({ title: `Weight gradient ‖∂C/∂w<sup>l</sup>‖ ${tag("BP4")}`, note: "norm of the mean over the examples", x: seen.epochs, series: series(w, "w"), log: true, now: now() }));
   chart(room, () => ({ title: `Bias gradient ‖∂C/∂b<sup>l</sup>‖ ${tag("BP3")}`, note: "norm of the mean over the examples", x: seen.epochs, series: series(b, "b", true), log: true, now: now() }));
 }
