@@ -125,19 +125,21 @@ function cellAt(canvas, event, count) {
   return j >= 0 && j < count ? j : null;
 }
 
-// A horizontal bar for each of a few values, with its label and number.
-function bars(element, values, { scale, tone, chosen, target, still }) {
+// A horizontal bar for each of a few values, with its label and number. classes: the target is the marked one; otherwise
+// a line shows each target.
+function bars(element, values, { scale, tone, chosen, target, classes, centred, still }) {
   const width = Math.max(element.clientWidth, 220), step = 23, left = 30, right = 78;
-  const signed = tone === "signed", zero = signed ? (left + width - right) / 2 : left;
-  const room = signed ? zero - left : width - right - left;
+  const signed = tone === "signed", middle = signed || centred, zero = middle ? (left + width - right) / 2 : left;
+  const room = middle ? zero - left : width - right - left;
   const rows = Array.from(values, (v, j) => {
     const length = Math.min(Math.abs(v / scale) || 0, 1) * room, y = j * step;
     const colour = signed ? (v < 0 ? "--down" : "--up") : v < 0 ? "--s2" : "--active";
-    const mark = target && target[j] > 0.5 ? `<text class="strong" x="${left - 25}" y="${y + 16}">▸</text>` : "";
+    const aim = target && zero + (target[j] / scale) * room;
+    const mark = !target ? "" : !classes ? `<line x1="${aim}" x2="${aim}" y1="${y + 2}" y2="${y + step - 2}" stroke="var(--ink)" stroke-width="2"/>` : target[j] > 0.5 ? `<text class="strong" x="${left - 25}" y="${y + 16}">▸</text>` : "";
     return `<g data-j="${j}" ${still ? "" : 'style="cursor:pointer"'}>
       <rect x="0" y="${y}" width="${width}" height="${step}" rx="6" fill="${j === chosen ? "var(--grid)" : "transparent"}"/>
-      ${mark}<text class="strong" x="${left - 8}" y="${y + 16}" text-anchor="end">${j}</text>
-      <rect x="${v < 0 ? zero - length : zero}" y="${y + 5}" width="${Math.max(length, 0.5)}" height="${step - 10}" rx="3" fill="var(${colour})"/>
+      <text class="strong" x="${left - 8}" y="${y + 16}" text-anchor="end">${j}</text>
+      <rect x="${v < 0 ? zero - length : zero}" y="${y + 5}" width="${Math.max(length, 0.5)}" height="${step - 10}" rx="3" fill="var(${colour})"/>${mark}
       <text class="${j === chosen ? "strong" : ""}" x="${width - 6}" y="${y + 16}" text-anchor="end">${num(v)}</text></g>`;
   });
   const height = values.length * step;

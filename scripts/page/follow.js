@@ -17,6 +17,9 @@ function follow() {
   const entering = (l) => (l ? value("a", l - 1) : input());
   const inputScale = largest(arrays.x.values) || 1;
   const activationScale = layers.map((l) => largest(arrays[`a.${l}`].values) || 1);
+  const outputs = [arrays[`a.${LAST - 1}`], arrays.y];
+  const belowZero = outputs.some((array) => array.values.some((v) => v < 0));
+  activationScale[LAST - 1] = Math.max(...outputs.map((array) => largest(array.values))) || 1;
   const asBars = (l) => isOutput(l) && seen.kept[l] <= FEW;
 
   // the largest |δ| of a layer: at this epoch, or over all of them
@@ -41,7 +44,7 @@ function follow() {
   const show = (where, l, values, tone, scale, text, target) => {
     const chosen = l === state.layer ? state.neuron : -1;
     where.caption.innerHTML = text;
-    if (where.wide) bars(where.area, values, { scale, tone, chosen, target });
+    if (where.wide) bars(where.area, values, { scale, tone, chosen, target, classes: seen.labels, centred: target && belowZero });
     else cells(where.area, values, tone, scale, chosen);
     where.area.setAttribute("aria-label", where.caption.textContent);
   };
@@ -64,7 +67,7 @@ function follow() {
     picturePart.area.setAttribute("aria-label", `Input: ${exampleName(state.example)}`);
     for (const l of layers) {
       const values = value("a", l), marked = asBars(l) ? target() : null;
-      const text = marked && seen.labels ? "▸ the target" : `from ${num(Math.min(...values))} to ${num(Math.max(...values))}`;
+      const text = marked ? `${seen.labels ? "▸" : "the lines:"} the target${seen.labels ? "" : "s"}` : `from ${num(Math.min(...values))} to ${num(Math.max(...values))}`;
       show(activations[l], l, values, "activation", activationScale[l], `<strong>${layerName(l)}${some(l)}</strong><small>${upper("a", l)}, ${DATA.activations[l]}; ${text}</small>`, marked);
     }
   };
@@ -105,6 +108,7 @@ function follow() {
       cells(origin.area.firstElementChild, terms, "signed", largest(terms) || 1, -1);
       origin.area.firstElementChild.className = "";
     }
+    Object.assign(origins.dataset, { sum, slope, delta });
     origins.innerHTML = `Σ<sub>k</sub> w<sub>kj</sub> δ<sub>k</sub> = ${num(sum)}<br>× σ′(z<sub>j</sub>) = ${num(slope)}<br><strong>${result}</strong>`;
   };
 

@@ -110,6 +110,23 @@ def test_a_click_chooses_a_neuron_and_its_gradient_is_a_times_delta(chromium: Br
     assert chromium.log() == []
 
 
+def test_the_chosen_neurons_error_is_taken_apart_by_bp2(chromium: Browser, page: str) -> None:
+    chromium.open(page, 800)
+    every = """
+    const found = [], slider = document.getElementById("neuron");
+    for (let j = 0; j < 30; j++) {
+      slider.value = j;
+      slider.dispatchEvent(new Event("input"));
+      const { sum, slope, delta } = document.querySelector(".sum").dataset;
+      found.push([Number(sum) * Number(slope), Number(delta), at(unpack(DATA.seen["delta.0"]), 3, 5)[j]]);
+    }
+    return found;
+    """
+    for product, shown, delta in chromium.run(every):
+        assert shown == delta
+        assert product == pytest.approx(delta, rel=1e-4, abs=1e-9)
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "without observations"])
 def test_any_run_is_drawn_without_an_error(
     chromium: Browser, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
