@@ -27,7 +27,7 @@ EXAMPLE = """example:
   python scripts/report.py runs/mine
 """
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("draw.js", "run.js", "follow.js", "start.js")
+SCRIPTS = ("draw.js", "charts.js", "run.js", "follow.js", "start.js")
 MISTAKES = 24
 WEIGHTS = 100_000  # of the first layer that are shown, at most
 INPUTS = 4096  # of an example that are shown, at most

@@ -1,4 +1,4 @@
-// What the sections draw with: arrays, numbers, colours, canvases, charts.
+// What the sections draw with: arrays, numbers, colours, pictures of values.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -35,6 +35,7 @@ function num(value, digits = 3) {
   return String(Number(value.toPrecision(digits))).replace("-", "−");
 }
 
+const listed = (values) => Array.from(values.slice(0, 6), (v) => num(v)).join(", ") + (values.length > 6 ? "…" : "");
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 
 // ---- colours, read from the style sheet so that both themes have their own
@@ -64,7 +65,8 @@ function picture(canvas, values, colour, scale) {
   if (!side) return inputBars(canvas, values, colour, scale);
   canvas.className = "pixels";
   canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d"), image = context.createImageData(side, side);
+  const context = canvas.getContext("2d"),
+    image = context.createImageData(side, side);
   for (let i = 0; i < side * side; i++) {
     image.data.set([...COLOURS[colour](values[i] / scale || 0), 255], 4 * i);
   }
@@ -72,13 +74,21 @@ function picture(canvas, values, colour, scale) {
 }
 
 function inputBars(canvas, values, colour, scale) {
-  const width = 240, height = 120, context = sized(canvas, width, height);
-  const middle = values.some((v) => v < 0) ? height / 2 : height - 1, room = middle - 1;
+  const width = 240,
+    height = 120,
+    context = sized(canvas, width, height);
+  const middle = values.some((v) => v < 0) ? height / 2 : height - 1,
+    room = middle - 1;
   const step = width / values.length;
   values.forEach((v, k) => {
     const t = Math.max(-1, Math.min(1, v / scale || 0));
     context.fillStyle = css(COLOURS[colour](t < 0 ? Math.min(t, -0.45) : Math.max(t, 0.45)));
-    context.fillRect(k * step, middle - Math.max(t, 0) * room, Math.max(step * 0.8, 1), Math.max(Math.abs(t) * room, 1));
+    context.fillRect(
+      k * step,
+      middle - Math.max(t, 0) * room,
+      Math.max(step * 0.8, 1),
+      Math.max(Math.abs(t) * room, 1),
+    );
   });
   context.fillStyle = css(theme.muted);
   context.fillRect(0, middle, width, 1);
@@ -100,11 +110,14 @@ const cellSize = (n) => Math.max(8, Math.min(36, Math.floor(252 / cellColumns(n)
 
 // A square for each neuron of a layer, row by row; the chosen one is framed.
 function cells(canvas, values, colour, scale, chosen) {
-  const columns = cellColumns(values.length), size = cellSize(values.length), gap = size > 14 ? 3 : 1;
+  const columns = cellColumns(values.length),
+    size = cellSize(values.length),
+    gap = size > 14 ? 3 : 1;
   const context = sized(canvas, columns * size, Math.ceil(values.length / columns) * size);
   canvas.classList.add("cells");
   values.forEach((v, j) => {
-    const x = (j % columns) * size, y = Math.floor(j / columns) * size;
+    const x = (j % columns) * size,
+      y = Math.floor(j / columns) * size;
     context.fillStyle = css(COLOURS[colour](v / scale || 0));
     context.beginPath();
     context.roundRect(x + gap / 2, y + gap / 2, size - gap, size - gap, Math.min(5, size / 5));
@@ -120,7 +133,9 @@ function cells(canvas, values, colour, scale, chosen) {
 }
 
 function cellAt(canvas, event, count) {
-  const box = canvas.getBoundingClientRect(), columns = cellColumns(count), size = box.width / columns;
+  const box = canvas.getBoundingClientRect(),
+    columns = cellColumns(count),
+    size = box.width / columns;
   const j = Math.floor((event.clientY - box.top) / size) * columns + Math.floor((event.clientX - box.left) / size);
   return j >= 0 && j < count ? j : null;
 }
@@ -128,94 +143,36 @@ function cellAt(canvas, event, count) {
 // A horizontal bar for each of a few values, with its label and number. classes: the target is the marked one; otherwise
 // a line shows each target.
 function bars(element, values, { scale, tone, chosen, target, classes, centred, still }) {
-  const width = Math.max(element.clientWidth, 220), step = 23, left = 30, right = 78;
-  const signed = tone === "signed", middle = signed || centred, zero = middle ? (left + width - right) / 2 : left;
+  const width = Math.max(element.clientWidth, 220),
+    step = 23,
+    left = 30,
+    right = 78;
+  const signed = tone === "signed",
+    middle = signed || centred,
+    zero = middle ? (left + width - right) / 2 : left;
   const room = middle ? zero - left : width - right - left;
   const rows = Array.from(values, (v, j) => {
-    const length = Math.min(Math.abs(v / scale) || 0, 1) * room, y = j * step;
+    const length = Math.min(Math.abs(v / scale) || 0, 1) * room,
+      y = j * step;
     const colour = signed ? (v < 0 ? "--down" : "--up") : v < 0 ? "--s2" : "--active";
     const aim = target && zero + (target[j] / scale) * room;
-    const mark = !target ? "" : !classes ? `<line x1="${aim}" x2="${aim}" y1="${y + 2}" y2="${y + step - 2}" stroke="var(--ink)" stroke-width="2"/>` : target[j] > 0.5 ? `<text class="strong" x="${left - 25}" y="${y + 16}">▸</text>` : "";
+    const mark = !target
+      ? ""
+      : !classes
+        ? `<line x1="${aim}" x2="${aim}" y1="${y + 2}" y2="${y + step - 2}" stroke="var(--ink)" stroke-width="2"/>`
+        : target[j] > 0.5
+          ? `<text class="strong" x="${left - 25}" y="${y + 16}">▸</text>`
+          : "";
     return `<g data-j="${j}" ${still ? "" : 'style="cursor:pointer"'}>
       <rect x="0" y="${y}" width="${width}" height="${step}" rx="6" fill="${j === chosen ? "var(--grid)" : "transparent"}"/>
       <text class="strong" x="${left - 8}" y="${y + 16}" text-anchor="end">${j}</text>
-      <rect x="${v < 0 ? zero - length : zero}" y="${y + 5}" width="${Math.max(length, 0.5)}" height="${step - 10}" rx="3" fill="var(${colour})"/>${mark}
+      <rect x="${v < 0 ? zero - length : zero}" y="${y + 5}"
+        width="${Math.max(length, 0.5)}" height="${step - 10}" rx="3" fill="var(${colour})"/>${mark}
       <text class="${j === chosen ? "strong" : ""}" x="${width - 6}" y="${y + 16}" text-anchor="end">${num(v)}</text></g>`;
   });
   const height = values.length * step;
-  element.innerHTML = `<svg viewBox="0 0 ${width} ${height}" aria-hidden="true"><line class="axis" x1="${zero}" x2="${zero}" y1="0" y2="${height}"/>${rows.join("")}</svg>`;
-}
-
-// ---- charts, drawn at the width they have, so that their text keeps its size
-
-function ticks(low, high, most) {
-  const rough = (high - low) / most || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-  const found = [];
-  for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + step * 1e-9; t += step) found.push(Number(t.toPrecision(12)));
-  return found;
-}
-
-// Powers of ten; where these are few, 1, 2 and 5 times them; where those are few too, even steps.
-function logTicks(low, high) {
-  const powers = [];
-  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++) powers.push(p);
-  const step = Math.ceil(powers.length / 7), inside = (t) => t >= low * 0.999 && t <= high * 1.001;
-  for (const heads of [[1], [1, 3], [1, 2, 5]]) {
-    const found = powers.filter((p) => p % step === 0).flatMap((p) => heads.map((h) => h * 10 ** p)).filter(inside);
-    if (found.length > 2) return found;
-  }
-  return ticks(low, high, 4).filter((t) => t > 0);
-}
-
-// series: [{name, values, colour, dash}] over x; null breaks a line. now: an x that is marked.
-function lines(figure, { title, note, x, series, log, format = num, label = "epoch", now, least }) {
-  const width = Math.max(figure.clientWidth, 240), height = 225, left = 58, right = 12, top = 12, bottom = 40;
-  const usable = (v) => v !== null && Number.isFinite(v) && (!log || v > 0);
-  const all = series.flatMap((s) => Array.from(s.values).filter(usable));
-  let [low, high] = all.length ? [Math.min(...all), Math.max(...all)] : [0, 1];
-  if (least !== undefined) low = Math.min(low, least);
-  if (log) [low, high] = [low * 0.9, high * 1.1 || 1];
-  else [low, high] = low === high ? [low * 0.9 - 0.05, high * 1.1 + 0.05] : [low === least ? low : low - (high - low) * 0.06, high + (high - low) * 0.06];
-  const first = x[0], last = x[x.length - 1], place = log ? Math.log : (v) => v;
-  const px = (v) => (last === first ? (left + width - right) / 2 : left + ((v - first) / (last - first)) * (width - left - right));
-  const py = (v) => height - bottom - ((place(v) - place(low)) / (place(high) - place(low))) * (height - top - bottom);
-  const grid = (log ? logTicks(low, high) : ticks(low, high, 4)).map((t) =>
-    `<line class="rule" x1="${left}" x2="${width - right}" y1="${py(t)}" y2="${py(t)}"/><text x="${left - 8}" y="${py(t) + 4}" text-anchor="end">${format(t)}</text>`);
-  const below = ticks(first, last, width < 400 ? 5 : 8).filter(Number.isInteger).map((t) => `<text x="${px(t)}" y="${height - bottom + 18}" text-anchor="middle">${t}</text>`);
-  const drawn = series.map((s) => {
-    let path = "", pen = "M";
-    const dots = [];
-    s.values.forEach((v, i) => {
-      if (!usable(v)) return void (pen = "M");
-      path += `${pen}${px(x[i]).toFixed(1)},${py(v).toFixed(1)}`;
-      pen = "L";
-      if (x.length <= 40) dots.push(`<circle cx="${px(x[i]).toFixed(1)}" cy="${py(v).toFixed(1)}" r="2.8" fill="${s.colour}"><title>${clean(s.name)}, ${label} ${x[i]}: ${format(v)}</title></circle>`);
-    });
-    return `<path class="line" stroke="${s.colour}" ${s.dash ? 'stroke-dasharray="5 4"' : ""} d="${path}"/>${dots.join("")}`;
-  });
-  const marked = now === undefined ? "" : `<line class="now" x1="${px(now)}" x2="${px(now)}" y1="${top}" y2="${height - bottom}"/>`;
-  const legend = series.map((s) => `<span><svg style="display:inline;width:22px;height:10px;vertical-align:1px;margin-right:5px" viewBox="0 0 22 10" aria-hidden="true"><path class="line" stroke="${s.colour}" ${s.dash ? 'stroke-dasharray="5 4"' : ""} d="M0,5H22"/></svg>${s.label ?? clean(s.name)}</span>`);
-  const ends = series.map((s) => `${s.name} from ${format(s.values[0])} to ${format(s.values[s.values.length - 1])}`).join("; ");
-  figure.innerHTML = `<figcaption><strong>${title}</strong>${note ? `<small>${note}</small>` : ""}</figcaption>
-    ${series.length > 1 ? `<div class="legend">${legend.join("")}</div>` : ""}
-    <svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${clean(ends)}">${grid.join("")}<line class="axis" x1="${left}" x2="${width - right}" y1="${height - bottom}" y2="${height - bottom}"/>
-    ${marked}${drawn.join("")}${below.join("")}<text x="${(left + width - right) / 2}" y="${height - 4}" text-anchor="middle">${label}</text></svg>`;
-}
-
-// A histogram with the bounds of its axis; most: the share that fills the height.
-function histogram(figure, counts, { title, note, low, high, most, colour }) {
-  const width = Math.max(figure.clientWidth, 120), height = 128, bottom = 20, top = 16;
-  const total = counts.reduce((sum, n) => sum + n, 0) || 1, step = width / counts.length;
-  const columns = Array.from(counts, (n, i) => {
-    const tall = (n / total / most) * (height - top - bottom);
-    return `<rect x="${i * step + 1}" y="${height - bottom - tall}" width="${step - 2}" height="${tall}" rx="1.5" fill="${colour}"><title>${num(low + ((high - low) * i) / counts.length)} to ${num(low + ((high - low) * (i + 1)) / counts.length)}: ${percent(n / total, 1)}</title></rect>`;
-  });
-  const peak = argmax(counts);
-  figure.innerHTML = `<figcaption><strong>${title}</strong><small>${note}</small></figcaption>
-    <svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${percent(counts[peak] / total, 0)} lie near ${num(low + ((high - low) * (peak + 0.5)) / counts.length)}">
-    ${columns.join("")}<line class="axis" x1="0" x2="${width}" y1="${height - bottom}" y2="${height - bottom}"/>
-    <text x="0" y="${height - 4}">${num(low)}</text><text x="${width}" y="${height - 4}" text-anchor="end">${num(high)}</text></svg>`;
+  element.innerHTML = `<svg viewBox="0 0 ${width} ${height}" aria-hidden="true">
+    <line class="axis" x1="${zero}" x2="${zero}" y1="0" y2="${height}"/>${rows.join("")}</svg>`;
 }
 
 function figureIn(parent, className = "") {

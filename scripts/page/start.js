@@ -22,10 +22,13 @@ function setTheme(name) {
 
 const drawings = [];
 const dark = matchMedia("(prefers-color-scheme: dark)");
-for (const section of [follow, curves, confusion, mistakes, weights, norms, saturation, timings, settings, heading]) section();
+for (const section of [follow, curves, confusion, mistakes, weights, norms, saturation, timings, settings, heading])
+  section();
 setTheme(dark.matches ? "dark" : "light");
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
-$("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+$("theme").addEventListener("click", () =>
+  setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
+);
 let width = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth === width) return;
