@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import common
+import observations
 import plots
 import torch
 from torch import Tensor
@@ -106,6 +107,7 @@ def main() -> int:
     if options.check:
         bp.check(net.to(torch.float64), data[0][:20].double(), data[1][:20])
     records: list[bp.Record] = []
+    watch = observations.start(net, data, test, options.epochs)
     started = time.perf_counter()
     training = bp.train(
         net,
@@ -122,15 +124,18 @@ def main() -> int:
         with (out / "metrics.jsonl").open("w") as metrics:
             for record in shown(training, options.epochs):
                 records.append(record)
+                observations.look(watch, net, record.epoch)
                 metrics.write(json.dumps(asdict(record)) + "\n")
                 metrics.flush()
     finally:  # also after a divergence or an interrupt: what was learned until then is kept
         _keep(out, net, test, records)
+        observations.write(out / observations.FILE, watch, net)
     seconds = time.perf_counter() - started
     best = max(records, key=_accuracy)
     print(f"Trained for {len(records)} epochs in {seconds:.1f} s.")
     print(f"Test accuracy: final {_accuracy(records[-1]):.2%}, best {_accuracy(best):.2%} (epoch {best.epoch}).")
-    print(f"The run is in {out}: weights.safetensors, config.json, metrics.jsonl, confusion.png.")
+    print(f"The run is in {out}: weights.safetensors, config.json, metrics.jsonl, confusion.png,")
+    print(f"observations.safetensors. A report of it: python scripts/report.py {out}")
     print(f"Its curve: {out / 'curve.png'}")
     return 0
 

@@ -36,7 +36,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_training_ends_in_a_run_folder_and_a_summary(trained: tuple[Path, str]) -> None:
     out, printed = trained
-    names = ["config.json", "confusion.png", "curve.png", "metrics.jsonl", "weights.safetensors"]
+    names = ["config.json", "confusion.png", "curve.png", "metrics.jsonl", "observations.safetensors"]
+    names.append("weights.safetensors")
     assert sorted(path.name for path in out.iterdir()) == names
     config = json.loads((out / "config.json").read_text())
     assert (config["sizes"], config["lr"], config["init"], config["seed"]) == ([64, 30, 10], 3.0, None, 0)
@@ -190,7 +191,7 @@ def test_predict_refuses_what_is_not_an_image(trained: tuple[Path, str], tmp_pat
     assert "can't be read as an image" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["train.py", "predict.py", "benchmark.py"])
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "report.py", "benchmark.py"])
 def test_help_has_an_example(script: str) -> None:
     done = run(script, "--help")
     assert done.returncode == 0

@@ -1,0 +1,135 @@
+"""What train.py sees of a network while it learns, and the file observations.safetensors that keeps it.
+
+`start` looks at the untrained network, `look` after an epoch, and `write` writes the file. A run that is resumed calls
+`restore` after `start`: it brings back what was seen before.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import bp_torch as bp
+from bp_torch import checks
+from bp_torch.insight.observe import (
+    BINS,
+    epochs_to_keep,
+    examples_to_follow,
+    kept_neurons,
+    kept_weights,
+    observe,
+    spread,
+)
+from bp_torch.training.engines.common import threads
+
+FILE = "observations.safetensors"
+FORMAT = "bp_torch observations 1"
+PROBE = 250  # training examples that norms and histograms are taken over
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Watch(NamedTuple):
+    """What is looked at, when, and what was seen: seen[epoch] is what `observe` returned after that epoch."""
+
+    probe: Pair
+    followed: Pair
+    chosen: Tensor
+    epochs: set[int]
+    seen: dict[int, dict[str, Tensor]]
+
+
+class Observations(NamedTuple):
+    """What a file holds: `epochs`, and the values of `observe` with a leading dimension for them.
+
+    chosen (m,), x (m, n_0) and y (m, n_L): the followed examples, their number in the test set and their targets.
+    """
+
+    sizes: list[int]
+    epochs: list[int]
+    chosen: Tensor
+    x: Tensor
+    y: Tensor
+    values: dict[str, Tensor]
+
+
+def start(net: bp.Network, data: Pair, test: Pair, epochs: int) -> Watch:
+    """Chooses the probe (of the training set) and the examples to follow (of the test set), and looks a first time."""
+    probe = spread(len(data[0]), PROBE).to(data[0].device)
+    chosen = examples_to_follow(test[1])
+    rows = chosen.to(test[0].device)
+    watch = Watch((data[0][probe], data[1][probe]), (test[0][rows], test[1][rows]), chosen, epochs_to_keep(epochs), {})
+    look(watch, net, 0)
+    return watch
+
+
+def look(watch: Watch, net: bp.Network, epoch: int) -> None:
+    """Keeps what is to be seen of the network after this epoch, if it is one of those to keep."""
+    if epoch in watch.epochs:
+        with threads(1):  # all there is to do takes less time than to wake the others
+            watch.seen[epoch] = observe(net, watch.probe, watch.followed)
+
+
+def write(path: Path, watch: Watch, net: bp.Network) -> None:
+    """Writes what was seen so far, whole or not at all."""
+    epochs = sorted(watch.seen)
+    tensors = {name: torch.stack([watch.seen[epoch][name] for epoch in epochs]) for name in watch.seen[epochs[0]]}
+    tensors["epochs"] = torch.tensor(epochs)
+    tensors["followed.chosen"] = watch.chosen
+    tensors["followed.x"] = watch.followed[0].float().cpu()
+    tensors["followed.y"] = (
+        checks.targets(watch.followed[1], watch.followed[0], net.sizes[-1], net.layers[0].w).float().cpu()
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata={"format": FORMAT, "sizes": json.dumps(net.sizes)})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def restore(watch: Watch, path: Path, until: int) -> None:
+    """Brings back what an earlier part of the run saw, up to the epoch that it is resumed from."""
+    found = read(path)
+    for i, epoch in enumerate(found.epochs):
+        if epoch <= until:
+            watch.seen[epoch] = {name: values[i] for name, values in found.values.items()}
+
+
+def read(path: Path) -> Observations:
+    """The file that `write` wrote; raises ValueError, naming it, where it is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if about.get("format") != FORMAT:
+            raise ValueError(f"its header does not say {FORMAT!r}")
+        epochs: list[int] = tensors.pop("epochs").tolist()
+        chosen, x, y = (tensors.pop(f"followed.{name}") for name in ("chosen", "x", "y"))
+        sizes: list[int] = json.loads(about["sizes"])
+        _complete(tensors | {"chosen": chosen, "x": x, "y": y}, sizes, epochs)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or was not written by scripts/train.py: {error}") from error
+    return Observations(sizes, epochs, chosen, x, y, tensors)
+
+
+def _complete(tensors: dict[str, Tensor], sizes: list[int], epochs: list[int]) -> None:
+    if not epochs or epochs != sorted(set(epochs)) or not len(tensors["chosen"]):
+        raise ValueError("it holds no epochs in order, or no examples")
+    when, followed, layers = (len(epochs),), (len(tensors["chosen"]),), (len(sizes) - 1,)
+    wanted = {"x": (*followed, sizes[0]), "y": (*followed, sizes[-1]), "cost": when, "followed_cost": when + followed}
+    wanted |= dict.fromkeys(("error_norm", "weight_gradient_norm", "bias_gradient_norm"), when + layers)
+    wanted |= dict.fromkeys(("activation_counts", "slope_counts"), (*when, *layers, BINS))
+    for l, kept in enumerate(kept_neurons(sizes)):
+        wanted |= {f"{name}.{l}": (*when, *followed, kept) for name in ("a", "slope", "delta")}
+    wanted |= {f"w.{l}": (*when, sizes[l + 1], sizes[l]) for l in kept_weights(sizes)}
+    for name, shape in wanted.items():
+        if tuple(tensors[name].shape) != shape or tensors[name].dtype != torch.float32:
+            raise ValueError(f"{name} is {tensors[name].dtype} of the shape {tuple(tensors[name].shape)}, not {shape}")
+    if len(tensors) != len(wanted) + 1:
+        raise ValueError("it holds more than it should")

@@ -1,0 +1,203 @@
+"""The report of a run: what it holds, that it needs nothing else, and how bad input ends."""
+
+import base64
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+import observations
+import pytest
+import report
+import torch
+import train
+from runs import KINDS, SECTIONS, call, run_of_kind
+from torch import Tensor
+
+import bp_torch as bp
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the digits, with its report."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    call(train, "--dataset", "digits", "--hidden", "12,9", "--epochs", 3, "--engine", "eager", "--out", out)
+    call(report, out)
+    return out
+
+
+def contents(run: Path) -> dict[str, Any]:
+    """What is embedded in the page."""
+    text = (run / "report.html").read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def unpacked(packed: dict[str, Any]) -> Tensor:
+    array = np.frombuffer(base64.b64decode(packed["data"]), dtype=np.dtype("<" + packed["dtype"]))
+    return torch.from_numpy(array.copy()).view(packed["shape"])
+
+
+def test_the_page_is_whole_and_needs_nothing_else(run: Path) -> None:
+    text = (run / "report.html").read_text(encoding="utf-8")
+    for section in SECTIONS:
+        assert f'<section id="{section}">' in text
+    for equation in ("BP1", "BP2", "BP3", "BP4"):
+        assert f"<b>{equation}</b>" in text or f'tag("{equation}' in text
+    assert not re.search(r"https?:|\bimport\b.*from|@import|url\(|fetch\(|XMLHttpRequest", text)
+    outside = [target for target in re.findall(r"(?:src|href)\s*=\s*[\"']([^\"'$]*)", text) if target]
+    assert all(target.startswith(("#", "data:")) for target in outside)
+    assert "{{" not in text
+    assert len(text.encode()) < 3_000_000
+
+
+def test_errors_and_activations_are_the_networks_own(run: Path) -> None:
+    net, (x, y) = bp.load(run / "weights.safetensors"), bp.data.digits("test")
+    seen = contents(run)["seen"]
+    assert seen["epochs"] == [0, 1, 2, 3]
+    chosen = torch.tensor(seen["chosen"])
+    assert y[chosen].tolist() == seen["labels"] == list(range(10))
+    assert torch.equal(unpacked(seen["x"]), x[chosen])
+    trace = bp.backprop(net, x[chosen], y[chosen])
+    untrained = bp.Network.create([64, 12, 9, 10])
+    first = bp.backprop(untrained, x[chosen], y[chosen])
+    for l in range(3):
+        torch.testing.assert_close(unpacked(seen[f"delta.{l}"])[-1], trace.delta[l], rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(unpacked(seen[f"a.{l}"])[-1], trace.a[l + 1])
+        torch.testing.assert_close(unpacked(seen[f"delta.{l}"])[0], first.delta[l], rtol=1e-5, atol=1e-9)
+    for l in (1, 2):
+        torch.testing.assert_close(unpacked(seen[f"w.{l}"])[-1], net.layers[l].w)
+
+
+def test_the_test_set_is_told_as_it_is(run: Path) -> None:
+    net, (x, y) = bp.load(run / "weights.safetensors"), bp.data.digits("test")
+    shown, said = contents(run), net.predict(x)
+    test = shown["test"]
+    assert test["accuracy"] == net.accuracy(x, y)
+    for i in range(10):
+        for j in range(10):
+            assert test["confusion"][i][j] == int(((y == i) & (said == j)).sum())
+    costs = [row["cost"] for row in test["mistakes"]]
+    assert costs == sorted(costs, reverse=True)
+    assert len(costs) == min(test["wrong"], report.MISTAKES)
+    for row, pixels in zip(test["mistakes"], unpacked(test["pixels"]), strict=True):
+        assert (row["true"], row["said"]) == (y[row["index"]], said[row["index"]])
+        assert row["true"] != row["said"]
+        assert torch.equal(pixels, (x[row["index"]] * 255).round().to(torch.uint8))
+        one = slice(row["index"], row["index"] + 1)
+        assert row["cost"] == pytest.approx(net.cost(x[one], y[one]).item(), rel=1e-5)
+    weights = unpacked(shown["weights"]["values"]).float() * shown["weights"]["scale"] / 127
+    off = (weights - net.layers[0].w).abs()
+    assert off.quantile(0.99) < shown["weights"]["scale"] / 200
+    assert shown["records"]["epoch"] == [1, 2, 3]
+    assert shown["config"]["hidden"] == "12,9"
+
+
+def test_a_run_without_observations_is_reported_without_them(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    (old / observations.FILE).unlink()
+    call(report, old)
+    assert contents(old)["seen"] is None
+    assert "has no observations.safetensors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_run_gets_a_report(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = run_of_kind(kind, tmp_path / "run", epochs=30 if kind == "wide" else 2)
+    monkeypatch.setattr(common, "load", lambda *_: pair)
+    call(report, tmp_path / "run")
+    shown = contents(tmp_path / "run")
+    assert (shown["side"] > 0) == (KINDS[kind][0][0] in (25, 36, 784))
+    assert (shown["test"]["accuracy"] is None) == (kind == "real targets")
+    assert (shown["test"]["confusion"] is None) == (kind in ("real targets", "many classes"))
+    assert (tmp_path / "run" / "report.html").stat().st_size < 3_000_000
+
+
+def test_what_was_seen_is_restored_for_a_run_that_goes_on(run: Path) -> None:
+    net, train_set, test = bp.load(run / "weights.safetensors"), bp.data.digits("train"), bp.data.digits("test")
+    watch = observations.start(net, train_set, test, 6)
+    observations.restore(watch, run / observations.FILE, until=2)
+    assert sorted(watch.seen) == [0, 1, 2]
+    found = observations.read(run / observations.FILE)
+    for name, values in found.values.items():
+        torch.testing.assert_close(watch.seen[2][name], values[2], equal_nan=True)
+
+
+def ends_badly(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr("sys.argv", ["report.py", *map(str, arguments)])
+        common.run(report.main)
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    return printed.err
+
+
+def test_what_is_not_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for name in ("", "nowhere", "file"):
+        assert "is not a run folder: name one that scripts/train.py wrote" in ends_badly(capsys, tmp_path / name)
+
+
+DAMAGES: list[tuple[str, bytes | None, str]] = [
+    ("config.json", b"{", "config.json is damaged"),
+    ("config.json", b"[]", "config.json is damaged: it names no data set"),
+    ("config.json", b'{"dataset": "digits", "lr": NaN}', "config.json is damaged: it holds NaN"),
+    ("config.json", b"\xff", "config.json is damaged"),
+    ("metrics.jsonl", b"{", "metrics.jsonl is damaged"),
+    ("metrics.jsonl", b"3\n", "metrics.jsonl is damaged"),
+    ("metrics.jsonl", b'{"epoch": 1}\n', "metrics.jsonl is damaged: cost is None"),
+    ("observations.safetensors", b"", "observations.safetensors is damaged"),
+    ("observations.safetensors", None, "observations.safetensors is damaged"),
+    ("weights.safetensors", None, "weights.safetensors is damaged"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), DAMAGES)
+def test_a_damaged_file_is_one_sentence(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, damage: bytes | None, message: str
+) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(run, bad)
+    (bad / "report.html").unlink()
+    whole = (bad / name).read_bytes()
+    (bad / name).write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    assert message in ends_badly(capsys, bad)
+    assert not (bad / "report.html").exists()
+
+
+def test_observations_of_another_network_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(run, bad)
+    bp.save(bad / "weights.safetensors", bp.Network.create([64, 5, 10]))
+    assert "is of a network [64, 12, 9, 10], and the run's is [64, 5, 10]" in ends_badly(capsys, bad)
+
+
+def test_tensors_that_do_not_fit_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    bad = tmp_path / "bad"
+    shutil.copytree(run, bad)
+    with safe_open(bad / observations.FILE, framework="pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    for change in (
+        {"delta.0": tensors["delta.0"][:, :, :3].clone()},
+        {"a.1": tensors["a.1"].double()},
+        {"epochs": torch.tensor([0, 2, 1, 3])},
+        {"w.9": torch.zeros(2)},
+        {"followed.x": torch.zeros(10, 63)},
+    ):
+        save_file(tensors | change, bad / observations.FILE, metadata=about)
+        assert "observations.safetensors is damaged" in ends_badly(capsys, bad)

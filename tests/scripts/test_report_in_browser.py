@@ -1,0 +1,150 @@
+"""The report in headless Chromium, at three widths, light and dark, by keyboard."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import browser
+import common
+import pytest
+import report
+import train
+from browser import Browser
+from runs import KINDS, SECTIONS, call, run_of_kind
+
+pytestmark = pytest.mark.skipif(
+    not browser.DRIVER or not browser.CHROMIUM, reason="needs chromium and chromedriver (apt install chromium-driver)"
+)
+
+PICTURES = """
+return [...document.querySelectorAll("#follow canvas, #follow svg")]
+  .map(e => e.toDataURL ? e.toDataURL() : e.outerHTML).join()
+"""
+OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    call(train, "--dataset", "digits", "--epochs", 3, "--engine", "eager", "--out", out)
+    call(report, out)
+    return (out / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser.browser() as found:
+        yield found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_it_is_all_there_at_any_width(chromium: Browser, page: str, width: int, scheme: str) -> None:
+    chromium.open(page, width, scheme)
+    assert chromium.log() == []
+    assert chromium.run("return innerWidth") == width
+    assert chromium.run(OVERFLOW) <= 0
+    assert chromium.run("return document.documentElement.dataset.theme") == scheme
+    assert chromium.run("return [...document.querySelectorAll('main section')].map(s => s.id)") == SECTIONS
+    counts = {
+        "#follow canvas": 5,  # input, hidden a, hidden δ, what enters, gradient
+        "#follow svg": 3,  # outputs, their δ, where δ comes from
+        "#curves svg[role=img]": 2,
+        "#norms svg[role=img]": 3,
+        "#saturation svg": 4,
+        "#weights canvas": 30,
+        "#confusion td": 11 + 100 - 10,
+        ".tiles dd": 5,
+    }
+    for selector, count in counts.items():
+        assert chromium.run("return document.querySelectorAll(arguments[0]).length", selector) == count, selector
+    unnamed = "return [...document.querySelectorAll('input, select, button, canvas, svg[role=img]')].filter("
+    unnamed += "e => !(e.ariaLabel || e.labels?.length || e.textContent.trim())).length"
+    assert chromium.run(unnamed) == 0
+    small = "return [...document.querySelectorAll('main *')].filter(e => e.childNodes.length && e.checkVisibility() &&"
+    small += "parseFloat(getComputedStyle(e).fontSize) < 9 && e.textContent.trim()).map(e => e.outerHTML)"
+    assert chromium.run(small) == []
+
+
+def test_sliders_change_the_picture_by_keyboard(chromium: Browser, page: str) -> None:
+    chromium.open(page, 800)
+    seen = [chromium.run(PICTURES)]
+    for element, key in [
+        ("example", "right"),
+        ("epoch", "left"),
+        ("neuron", "right"),
+        ("layer", "down"),
+        ("epoch2", "home"),
+    ]:
+        chromium.press(element, key)
+        seen.append(chromium.run(PICTURES))
+        assert seen[-1] != seen[-2], element
+    assert chromium.run("return [state.example, state.e, state.layer]") == [6, 0, 1]
+    assert chromium.run("return document.getElementById('verdict').textContent").startswith("Before training")
+    chromium.press("epoch2", "end")
+    assert chromium.run("return document.getElementById('epoch-value').textContent") == "3 epochs"
+    before = chromium.run(PICTURES)
+    chromium.press("theme", "space")
+    assert chromium.run("return document.documentElement.dataset.theme") == "dark"
+    assert chromium.run(PICTURES) != before
+    assert chromium.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert chromium.log() == []
+
+
+def test_a_click_chooses_a_neuron_and_its_gradient_is_a_times_delta(chromium: Browser, page: str) -> None:
+    chromium.open(page, 1400)
+    click = """
+    const box = document.getElementById("delta-0").getBoundingClientRect();
+    document.getElementById("delta-0").dispatchEvent(new MouseEvent("click", {bubbles: true,
+      clientX: box.left + box.width / 12, clientY: box.top + box.height * 0.3}));
+    const x = at(unpack(DATA.seen.x), state.example), delta = at(unpack(DATA.seen["delta.0"]), state.e, state.example);
+    return [state.layer, state.neuron, Number(document.getElementById("product").dataset.most),
+      largest(x) * Math.abs(delta[6])];
+    """
+    layer, neuron, shown, wanted = chromium.run(click)
+    assert (layer, neuron) == (0, 6)
+    assert shown == pytest.approx(wanted, rel=1e-5)
+    chromium.run(
+        "document.querySelector('#delta-1 [data-j=\"4\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    assert chromium.run("return [state.layer, state.neuron]") == [1, 4]
+    assert chromium.log() == []
+
+
+def test_the_chosen_neurons_error_is_taken_apart_by_bp2(chromium: Browser, page: str) -> None:
+    chromium.open(page, 800)
+    every = """
+    const found = [], slider = document.getElementById("neuron");
+    for (let j = 0; j < 30; j++) {
+      slider.value = j;
+      slider.dispatchEvent(new Event("input"));
+      const { sum, slope, delta } = document.querySelector(".sum").dataset;
+      found.push([Number(sum) * Number(slope), Number(delta), at(unpack(DATA.seen["delta.0"]), 3, 5)[j]]);
+    }
+    return found;
+    """
+    for product, shown, delta in chromium.run(every):
+        assert shown == delta
+        assert product == pytest.approx(delta, rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "without observations"])
+def test_any_run_is_drawn_without_an_error(
+    chromium: Browser, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = run_of_kind(kind if kind in KINDS else "no hidden layer", tmp_path / "run")
+    if kind not in KINDS:
+        (tmp_path / "run" / "observations.safetensors").unlink()
+        (tmp_path / "run" / "metrics.jsonl").unlink()
+    monkeypatch.setattr(common, "load", lambda *_: pair)
+    call(report, tmp_path / "run")
+    chromium.open((tmp_path / "run" / "report.html").as_uri(), 400)
+    assert chromium.log() == []
+    assert chromium.run(OVERFLOW) <= 0
+    if kind in KINDS:
+        before = chromium.run(PICTURES)
+        chromium.press("epoch", "home")
+        assert chromium.run(PICTURES) != before
+    else:
+        assert "train again" in chromium.run("return document.getElementById('follow').textContent")
+        assert "No epoch" in chromium.run("return document.getElementById('curves').textContent")
+    assert chromium.log() == []
