@@ -78,7 +78,8 @@ def time_norms(device: str, repeats: int, examples: int = EXAMPLES) -> dict[str,
             if not row.error < TOLERANCE:
                 row.left_out = f"norms differ by {row.error:.1e}"
                 continue
-            row.bytes = _held(run, x, y, examples)
+            few = TUNED_ON if peer.chunks else len(x)
+            row.bytes = _held(run, x[:few], y[:few], examples)
             ready.append((run, x, y, row))
         except Exception as error:  # a contender that can't run is a row that says so, and the others are timed
             row.left_out = f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}"
@@ -110,9 +111,8 @@ def _tuned(norms: Norms, problem: Problem, chunks: tuple[int, ...]) -> dict[int,
 
 
 def _held(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, examples: int) -> int:
-    """The peak of bytes for so many examples: that for some, which grows by nothing but the norms of the others."""
-    some = x[:TUNED_ON]
-    return measure.peak(lambda: run(some, y[:TUNED_ON]), x.device.type) + (examples - len(some)) * x.element_size()
+    """The peak of bytes for so many examples: that for these, which grows by nothing but the norms of the others."""
+    return measure.peak(lambda: run(x, y), x.device.type) + (examples - len(x)) * x.element_size()
 
 
 def _seconds(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
