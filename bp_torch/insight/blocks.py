@@ -19,7 +19,7 @@ Pair = tuple[Tensor, Tensor]
 
 Sweep = Callable[..., Iterator[Pair]]
 
-BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 256 << 20}  # about what a core's cache holds, and what fills a GPU
+BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 64 << 20}  # about what a core's cache holds, and what fills a GPU
 
 
 def rows(net: Network, block_size: int | None, *, pairwise: bool = False, sweeps: int = 1) -> int:

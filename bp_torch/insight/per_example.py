@@ -6,7 +6,7 @@ all examples give these; the examples go through in blocks of rows, so memory do
 
 All functions take one network (not a stack) of float32 or float64 with any activations and cost, x (m, n_0), and y
 class indices (m,) or a matrix (m, n_L); `Examples` is such a pair (x, y). block_size is the number of examples that are
-worked on at a time; left out, a block takes about as much memory as the parameters do, or 1 MiB (256 MiB on a GPU) if
+worked on at a time; left out, a block takes about as much memory as the parameters do, or 1 MiB (64 MiB on a GPU) if
 that is more, and eight times as much where every example meets every other. Wrong shapes, dtypes, devices, labels and
 numbers raise ValueError before any work starts.
 """
