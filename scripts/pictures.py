@@ -1,8 +1,8 @@
-"""The pictures of the experiments, each drawn from the numbers that its JSON holds."""
+"""What an experiment comes to, and its picture, drawn from the numbers that its JSON holds."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 
@@ -11,6 +11,7 @@ mpl.use("Agg")  # pictures go to files; no display is needed
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
@@ -18,6 +19,14 @@ DPI = 100
 BLUE, ORANGE, GREEN, RED, PURPLE = COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")
 """Told apart by the colour-blind too: M. Okabe and K. Ito, "Color Universal Design" (2008)."""
 MARKERS = ("o", "s", "^", "D", "v")
+
+
+class Found(NamedTuple):
+    """What an experiment came to: its numbers, for JSON; its picture; and a sentence or two."""
+
+    numbers: dict[str, Any]
+    picture: Figure
+    says: str
 
 
 def _figure(title: str, width: float, height: float) -> Figure:
@@ -34,34 +43,26 @@ def _ticked(axis: Any) -> None:
 
 def speed_of_backprop(found: dict[str, Any]) -> Figure:
     """Seconds against weights: forward, forward and backward, and a difference for every weight."""
-    figure = _figure("All partial derivatives cost about as much as two or three forward passes", 10, 4.4)
+    figure = _figure(
+        "A backward pass gives all partial derivatives for about the price of one or two forward passes", 10, 4.4
+    )
     panel, ratio = figure.subplots(1, 2, width_ratios=[1.5, 1])
     rows = found["rows"]
     weights = [row["weights"] for row in rows]
-    whole = [row for row in rows if not row["extrapolated"]]
-    rest = rows[max(0, len(whole) - 1) :]
-    panel.plot(
-        [row["weights"] for row in rest],
-        [row["differences"] for row in rest],
-        "s:",
-        color=RED,
-        markerfacecolor="none",
-        label="differences, extrapolated from some of the weights",
-    )
-    panel.plot(
-        [row["weights"] for row in whole],
-        [row["differences"] for row in whole],
-        "s-",
-        color=RED,
-        label="differences, one forward pass a weight",
-    )
+    panel.plot(weights, [row["differences"] for row in rows], ":", color=RED)
+    for extrapolated, face, label in (
+        (True, "none", "differences, extrapolated from some of the weights"),
+        (False, RED, "differences, one forward pass a weight"),
+    ):
+        drawn = [(row["weights"], row["differences"]) for row in rows if row["extrapolated"] == extrapolated]
+        panel.plot([w for w, _ in drawn], [d for _, d in drawn], "s", color=RED, markerfacecolor=face, label=label)
     panel.plot(weights, [row["both"] for row in rows], "^-", color=BLUE, label="forward and backward pass")
     panel.plot(weights, [row["forward"] for row in rows], "o-", color=ORANGE, label="forward pass")
     for seconds, name in ((1, "1 s"), (3600, "1 hour"), (86400, "1 day")):
         panel.axhline(seconds, color="0.85", linewidth=0.8, zorder=0)
         panel.annotate(name, (weights[0], seconds), color="0.45", fontsize=8, va="bottom")
     panel.set(xlabel="weights", ylabel="time for all ∂C/∂w, s", xscale="log", yscale="log")
-    panel.set_ylim(top=panel.get_ylim()[1] * 1000)
+    panel.set_ylim(top=panel.get_ylim()[1] * 1e5)
     panel.legend(fontsize=9, loc="upper left")
     _ticked(panel.yaxis)
     ratio.plot(weights, [1 + row["backward_to_forward"] for row in rows], "^-", color=BLUE)
@@ -111,7 +112,7 @@ def slow_learning(found: dict[str, Any]) -> Figure:
     panels = figure.subplots(1, len(found["layers"]), squeeze=False)[0]
     titles = ("hidden layer: from pixels", "output layer: from hidden neurons")
     for panel, layer, title in zip(panels, found["layers"], titles, strict=True):
-        cells = [[math.nan if v is None else v for v in row] for row in zip(*layer["mean_slope"], strict=True)]
+        cells = list(zip(*layer["mean_slope"], strict=True))
         positive = [v for row in cells for v in row if v > 0]
         norm = LogNorm(min(positive), max(positive))
         mesh = panel.pcolormesh(layer["inputs"], layer["primes"], cells, norm=norm, cmap="cividis")
@@ -123,62 +124,58 @@ def slow_learning(found: dict[str, Any]) -> Figure:
 
 def vanishing(found: dict[str, Any]) -> Figure:
     """‖δˡ‖ by hidden layer: before training beside the book's, and by epoch; a column for each depth."""
-    figure = _figure("The earlier a hidden layer, the slower it learns", 13, 6)
+    figure = _figure("The earlier a hidden layer, the slower it learns", 13, 8.5)
     rows = found["rows"]
-    panels = figure.subplots(2, len(rows), sharey="row", squeeze=False)
-    for initial, training, row in zip(*panels, rows, strict=True):
+    panels = figure.subplots(3, len(rows), sharey="row", squeeze=False)
+    for (initial, of_mean, of_examples), row in zip(panels.T, rows, strict=True):
         depth = row["hidden_layers"]
         layers = list(range(1, depth + 1))
-        medians = row["initial_median"]
-        below = [m - low for m, (low, _) in zip(medians, row["initial_range"], strict=True)]
-        above = [high - m for m, (_, high) in zip(medians, row["initial_range"], strict=True)]
-        initial.errorbar(layers, medians, [below, above], fmt="none", ecolor="0.6", capsize=3, zorder=1)
-        initial.scatter(layers, medians, c=COLOURS[:depth], zorder=2, label="ours: median and range")
+        for l, median, (low, high) in zip(layers, row["initial_median"], row["initial_range"], strict=True):
+            bar = [[median - low], [high - median]]
+            initial.errorbar(l, median, bar, fmt=MARKERS[l - 1], color=COLOURS[l - 1], ecolor="0.6", capsize=3)
         if row["initial_book"]:
-            initial.scatter(layers, row["initial_book"], marker="x", color="black", s=45, zorder=3, label="the book's")
-            initial.legend(fontsize=8, loc="lower right")
+            initial.scatter(layers, row["initial_book"], marker="x", color="black", s=50, zorder=5)
         initial.set(yscale="log", xlabel="hidden layer", xticks=layers, xlim=(0.5, 5.5))
         initial.set_title(f"{depth} hidden layer{'s' if depth > 1 else ''}", fontsize=10)
-        for l, norms in enumerate(zip(*row["by_epoch"], strict=True)):
-            training.plot(range(len(norms)), norms, color=COLOURS[l], label=f"{l + 1}")
-        training.set(yscale="log", xlabel="epoch")
-        training.legend(
-            fontsize=8,
-            title="hidden layer",
-            title_fontsize=8,
-            ncols=5,
-            loc="lower center",
-            columnspacing=0.7,
-            handlelength=0.9,
-            handletextpad=0.3,
-        )
-        for panel in (initial, training):
+        for panel, kind in ((of_mean, "by_epoch"), (of_examples, "by_epoch_of_examples")):
+            for l, norms in enumerate(zip(*row[kind], strict=True)):
+                panel.plot(norms, color=COLOURS[l], marker=MARKERS[l], markevery=(l * 10, 100), markersize=4)
+            panel.set(yscale="log", xlabel="epoch")
+        for panel in (initial, of_mean, of_examples):
             panel.grid(alpha=0.3)
-    panels[0, 0].set_ylabel("‖δ‖ before training")
-    panels[1, 0].set_ylabel("‖δ‖ in training")
-    panels[1, 0].set_ylim(bottom=panels[1, 0].get_ylim()[0] / 5)
+    panels[0, 0].set_ylabel("‖mean δ‖ before training")
+    panels[1, 0].set_ylabel("‖mean δ‖ in training")
+    panels[2, 0].set_ylabel("mean ‖δ‖ of an example in training")
+    keys = [
+        Line2D([], [], color=colour, marker=marker, label=f"hidden layer {l}")
+        for l, (colour, marker) in enumerate(zip(COLOURS, MARKERS, strict=True), start=1)
+    ]
+    keys.append(Line2D([], [], color="0.6", marker="_", label=f"range of {found['networks']} networks"))
+    if any(row["initial_book"] for row in rows):
+        keys.append(Line2D([], [], color="black", marker="x", linestyle="none", label="the book's figures"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=7, fontsize=9)
     return figure
 
 
 def saturation(found: dict[str, Any]) -> Figure:
     """Cost, output and ∂C/∂w of the neuron by epoch, from both starts; a row for each cost."""
     figure = _figure(
-        "A saturated neuron hardly learns by the quadratic cost; by the cross-entropy it learns fastest at once", 12, 6
+        "A saturated neuron is slow to start by the quadratic cost; by the cross-entropy it is fastest at once", 12, 6
     )
     panels = figure.subplots(2, 3, sharex=True)
-    names = {"quadratic": "quadratic cost", "binary_cross_entropy": "cross-entropy"}
+    costs = {"quadratic": "quadratic cost", "binary_cross_entropy": "cross-entropy"}
     labels = {"costs": "cost C", "outputs": "output a (wanted: 0)", "slopes": "∂C/∂w: how fast w learns"}
     for i, curve in enumerate(found["curves"]):
         w, b = curve["start"]
         for panel, (kind, label) in zip(panels[i // 2], labels.items(), strict=True):
             panel.plot(curve[kind], ("--", "-")[i % 2], color=(BLUE, RED)[i % 2], label=f"w = {w:g}, b = {b:g}")
             panel.set_ylabel(label)
-            panel.set_title(f"{names[curve['cost']]}, η = {curve['lr']:g}", fontsize=10)
+            panel.set_title(f"{costs[curve['cost']]}, η = {curve['lr']:g}", fontsize=10)
     for panel in panels.flat:
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.3)
-    for panel in panels[:, 0]:
-        panel.legend(fontsize=9, title="from", loc="lower left" if panel is panels[1, 0] else "upper right")
+    lines, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(lines, [f"from {name}" for name in names], loc="outside lower center", ncols=2)
     for panel in panels[1]:
         panel.set_xlabel("epoch")
     return figure

@@ -10,13 +10,27 @@ from bp_torch.equations import bias_gradient
 from bp_torch.network import Network, backprop
 
 
-def error_norms(net: Network, x: Tensor, y: Tensor) -> list[float]:
-    """‖δˡ‖ of each hidden layer, first layer first, where δˡ is the mean error over the examples: ‖∂C/∂b‖, by BP3.
+class ErrorNorms(NamedTuple):
+    """How large the error of each hidden layer is, first layer first.
 
-    x (m, n_0), y class indices (m,) or a matrix (m, n_L). Source: M. Nielsen, *Neural Networks and Deep Learning*
-    (2015), chapter 5, which takes it for the speed at which a layer learns.
+    of_mean: ‖δˡ‖ of the mean error over the examples, which is ‖∂C/∂b‖ (BP3). The book takes it for the speed at which
+    the layer learns. of_examples: the mean over the examples of each one's own ‖δˡ_x‖; it is the larger one, by as much
+    as the examples' errors cancel.
     """
-    return [bias_gradient(delta).norm().item() for delta in backprop(net, x, y).delta[:-1]]
+
+    of_mean: list[float]
+    of_examples: list[float]
+
+
+def error_norms(net: Network, x: Tensor, y: Tensor) -> ErrorNorms:
+    """The size of each hidden layer's error for the examples x (m, n_0), y class indices (m,) or a matrix (m, n_L).
+
+    Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), chapter 5, "The vanishing gradient problem".
+    """
+    hidden = backprop(net, x, y).delta[:-1]
+    return ErrorNorms(
+        [bias_gradient(delta).norm().item() for delta in hidden], [delta.norm(dim=-1).mean().item() for delta in hidden]
+    )
 
 
 class Slopes(NamedTuple):

@@ -17,7 +17,7 @@ STEP = 1e-3  # Δw of a difference: about the best for float32
 
 
 class Times(NamedTuple):
-    """Seconds: of a forward pass to the cost, of a forward and a backward pass, and of a difference for every weight.
+    """Seconds: of a forward pass, of a forward and a backward pass, and of a difference for every weight.
 
     weights counts w alone, without b. Where differenced is less than weights, only so many were taken, and differences
     is extrapolated from them.
@@ -56,7 +56,7 @@ def times(
     both()  # the first call of a product sets up more than the product needs
     began = time.perf_counter()
     while len(forward) < 5 or (time.perf_counter() - began < seconds and len(forward) < 200):
-        forward.append(_seconds(lambda: mean_cost(net, feed_forward(net, x), y)))
+        forward.append(_seconds(lambda: feed_forward(net, x)))
         whole.append(_seconds(both))
     count, taken = _count(net), 0
     order = torch.randperm(count, generator=generator("speed", checks.seed(seed))).tolist()
