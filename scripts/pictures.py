@@ -44,7 +44,7 @@ def _ticked(axis: Any) -> None:
 def speed_of_backprop(found: dict[str, Any]) -> Figure:
     """Seconds against weights: forward, forward and backward, and a difference for every weight."""
     figure = _figure(
-        "A backward pass gives all partial derivatives for about the price of one or two forward passes", 10, 4.4
+        "A backward pass gives all partial derivatives for the price of one to three forward passes", 10, 4.4
     )
     panel, ratio = figure.subplots(1, 2, width_ratios=[1.5, 1])
     rows = found["rows"]
