@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bp_torch.insight.check import known_weight
 from bp_torch.network import Network
 
 
@@ -26,9 +27,7 @@ def cost_changes(net: Network, x: Tensor, y: Tensor, weight: tuple[int, int, int
     """
     if net.layers[0].w.ndim != 2:
         raise ValueError("cost_changes takes one network at a time, not a stack")
-    l, j, k = weight
-    if not (0 <= l < len(net.layers) and 0 <= j < net.sizes[l + 1] and 0 <= k < net.sizes[l]):
-        raise ValueError(f"there is no weight {weight} in a network of sizes {net.sizes}: give (layer, j, k) of w_jk")
+    l, j, k = known_weight(net, *weight)
     slope = net.gradients(x, y)[l].w[j, k].item()
     moved = net.to(net.layers[0].w.dtype)
     before, w = moved.cost(x, y), moved.layers[l].w
