@@ -80,7 +80,7 @@ def check(
     count = path_count(net.sizes)
     if paths and count > FEW_PATHS:
         raise ValueError(f"a network of sizes {net.sizes} has {count:,} paths: too many to sum, leave paths out")
-    chosen = None if weights is None else [_weight(net, *lkj) for lkj in weights]
+    chosen = None if weights is None else [known_weight(net, *lkj) for lkj in weights]
     gradients = net.gradients(x, y)
     rng = generator("check", checks.seed(seed))
     by_path = path_gradients(net, x, y) if (count <= FEW_PATHS if paths is None else paths) else None
@@ -120,7 +120,8 @@ def path_gradients(net: Network, x: Tensor, y: Tensor) -> list[Layer]:
     return found
 
 
-def _weight(net: Network, l: int, j: int, k: int) -> tuple[int, int, int]:
+def known_weight(net: Network, l: int, j: int, k: int) -> tuple[int, int, int]:
+    """(l, j, k), if there is such a weight w_jk of layer l; else raises ValueError."""
     inside = 0 <= l < len(net.layers) and 0 <= j < net.sizes[l + 1] and 0 <= k < net.sizes[l]
     if not inside:
         raise ValueError(
