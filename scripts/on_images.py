@@ -202,7 +202,7 @@ def mislabelled(seed: int, data: Data, *, epochs: int = 12, shown: int = 40) -> 
     for _ in bp.train(net, data.train, epochs=data.epochs(epochs), batch_size=32, lr=LR, seed=seed):
         pass
     x, labels = data.train
-    norms, outputs = gradient_norms(net, x, labels), net.forward(x).a[-1]
+    norms, outputs = bp.per_example.gradient_norms(net, x, labels), net.forward(x).a[-1]
     top = norms.argsort(descending=True, stable=True)[:shown]
     read, sure = outputs.argmax(1), outputs.amax(1)
     rows = [
@@ -227,9 +227,3 @@ def mislabelled(seed: int, data: Data, *, epochs: int = 12, shown: int = 40) -> 
         f"{len(x):,} is {numbers['median_norm']:.2g}. The network reads {numbers['misread_of_shown']:.0%} of these "
         f"images otherwise than their label says, and {numbers['misread_of_all']:.1%} of all.",
     )
-
-
-def gradient_norms(net: bp.Network, x: Tensor, y: Tensor) -> Tensor:
-    """‖∇C_x‖ of each example (m,): ‖∇C_x‖² = Σ_l ‖δ_x‖² (‖a_x‖² + 1)."""
-    trace = bp.backprop(net, x, y)
-    return sum(d.square().sum(1) * (a.square().sum(1) + 1) for d, a in zip(trace.delta, trace.a, strict=False)) ** 0.5
