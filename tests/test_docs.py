@@ -9,7 +9,9 @@ ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/chapter.md", "docs/experiments.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/chapter.md", "docs/experiments.md", "docs/tutorial.md"]
+)
 def test_links(document: str) -> None:
     links = LINK.findall((ROOT / document).read_text())
     assert links

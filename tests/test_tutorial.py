@@ -1,4 +1,4 @@
-"""docs/tutorial.md: its snippets run, one after the other, and print what stands under them."""
+"""The snippets of docs/tutorial.md and of README run; the tutorial's print what stands under them."""
 
 import re
 from collections.abc import Callable
@@ -14,9 +14,9 @@ SNIPPET = re.compile(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", re.DOTALL
 MNIST = ROOT / "data" / "MNIST" / "raw"
 
 
-def snippets() -> list[tuple[str, str | None]]:
+def snippets(page: str) -> list[tuple[str, str | None]]:
     """Each snippet and what it is to print (None where the page does not say)."""
-    return [(code, printed or None) for code, printed in SNIPPET.findall((ROOT / "docs" / "tutorial.md").read_text())]
+    return [(code, printed or None) for code, printed in SNIPPET.findall((ROOT / page).read_text())]
 
 
 def _enlarged_digits(split: str, **_: object) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,14 +34,21 @@ def test_the_tutorial_runs_and_prints_what_it_says(
     monkeypatch.setattr(bp.data, "mnist", lambda split: load(split, root=ROOT / "data"))
     namespace: dict[str, object] = {}
     trained_on_mnist = False
-    assert len(snippets()) > 10
-    for code, wanted in snippets():
+    assert len(snippets("docs/tutorial.md")) > 10
+    for code, wanted in snippets("docs/tutorial.md"):
         exec(code, namespace)  # noqa: S102 (the page's own code)
         printed = capsys.readouterr().out
         trained_on_mnist |= "bp.data.mnist" in code
         if wanted is not None and (mnist or not trained_on_mnist):
             assert _rounded(printed) == _rounded(wanted), code
         assert printed
+
+
+def test_the_readmes_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
+    namespace: dict[str, object] = {}
+    for code, _ in snippets("README.md"):
+        exec(code, namespace)  # noqa: S102 (the page's own code)
+        assert capsys.readouterr().out
 
 
 def _rounded(text: str) -> list[object]:
