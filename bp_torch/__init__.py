@@ -7,8 +7,9 @@ from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineE
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight.check import Check, check
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
-from bp_torch.training.checkpoint import load, save
+from bp_torch.training.checkpoint import Checkpoint, load, load_checkpoint, save
 from bp_torch.training.loop import Record, train
+from bp_torch.training.position import Position
 from bp_torch.training.progress import fit
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "Activation",
     "BackpropTrace",
     "Check",
+    "Checkpoint",
     "CheckpointError",
     "Cost",
     "DataError",
@@ -27,6 +29,7 @@ __all__ = [
     "EngineError",
     "Layer",
     "Network",
+    "Position",
     "Record",
     "Trace",
     "backprop",
@@ -34,6 +37,7 @@ __all__ = [
     "data",
     "fit",
     "load",
+    "load_checkpoint",
     "save",
     "stack",
     "train",
