@@ -1,6 +1,6 @@
 """A network, and where its training stands, in one safetensors file. No pickle: nothing in a file can run.
 
-The header's metadata is text: "network" (sizes, dtype, activations, cost) and "run" (position, settings, the optimiser's
+The header's metadata is text: "network" (sizes, dtype, activations, cost) and "run" (position, settings, an optimiser's
 state but for its tensors), both JSON, the format, and the SHA-256 of the whole file with 64 zeros in its own place.
 """
 
