@@ -1,12 +1,11 @@
 """A network, and where its training stands, in one safetensors file. No pickle: nothing in a file can run.
 
-The header's metadata is text: "network" (sizes, dtype, activations, cost) and "run" (position, settings, an optimiser's
-state but for its tensors), both JSON, the format, and the SHA-256 of the whole file with 64 zeros in its own place.
+The header's metadata is one text, JSON: the SHA-256 of the whole file with 64 zeros in its own place, the format, the
+network (sizes, dtype, activations, cost) and the run (position, settings, an optimiser's state but for its tensors).
 """
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,14 @@ from bp_torch.training import durable, jsonable
 from bp_torch.training.position import Position, finite
 
 FORMAT = "bp_torch checkpoint 2"
-CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+ZEROS = "0" * 64
+PREFIX = rb'{"__metadata__":{"checkpoint":"{\"sha256\": \"'  # what a header begins with; the checksum comes next
+KEYS = (
+    {"checkpoint"},
+    {"sha256", "format", "network", "run"},
+    {"sizes", "dtype", "activations", "cost"},
+    {"position", "settings", "optimizer"},
+)
 _UNREADABLE = (SafetensorError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -84,11 +90,12 @@ def save(
         "activations": names,
         "cost": net.cost_function.name,
     }
+    described = {"sha256": ZEROS, "format": FORMAT, "network": network, "run": run}
     try:
-        texts = {"format": FORMAT, "network": json.dumps(network), "run": json.dumps(run, allow_nan=False)}
+        text = json.dumps(described, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"settings must be what JSON can hold ({error})") from error
-    content = safetensors.torch.save(tensors, metadata={**texts, "sha256": "0" * 64})
+    content = safetensors.torch.save(tensors, metadata={"checkpoint": text})
     try:
         durable.write(path, _sealed(content), keep_previous=True)
     except OSError as error:
@@ -144,32 +151,28 @@ def _sealed(content: bytes) -> bytes:
 
 
 def _place(content: bytes) -> slice:
-    """Where the checksum stands: once, in the header; inside other text its quotation marks would be escaped."""
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > len(content) - 8:
-        raise ValueError("it is cut off, or no safetensors file")
-    found = list(CHECKSUM.finditer(content, 8, 8 + length))
-    if len(found) != 1:
-        raise ValueError("its header holds no checksum of this version's")
-    return slice(*found[0].span(1))
+    """Where the checksum stands."""
+    start = 8 + len(PREFIX)  # the header's length comes first
+    if content[8:start] != PREFIX:
+        raise ValueError("it does not begin as a checkpoint of this version does")
+    return slice(start, start + len(ZEROS))
 
 
 def _read(content: bytes) -> Checkpoint:
     place = _place(content)
     digest = hashlib.sha256(content[: place.start])
-    digest.update(b"0" * 64)
+    digest.update(ZEROS.encode())
     digest.update(memoryview(content)[place.stop :])
     if digest.hexdigest().encode() != content[place]:
         raise ValueError("its checksum is not that of its content")
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-    if header["format"] != FORMAT:
-        raise ValueError(f"its format is {header['format']!r}, and this version reads {FORMAT!r}")
-    if set(header) != {"format", "network", "run", "sha256"}:
+    described = json.loads(header["checkpoint"])
+    if described["format"] != FORMAT:
+        raise ValueError(f"its format is {described['format']!r}, and this version reads {FORMAT!r}")
+    network, run = described["network"], described["run"]
+    if (set(header), set(described), set(network), set(run)) != KEYS:
         raise ValueError("its header holds other things than a checkpoint's")
     tensors = safetensors.torch.load(content)
-    network, run = json.loads(header["network"]), json.loads(header["run"])
-    if set(network) != {"sizes", "dtype", "activations", "cost"} or set(run) != {"position", "settings", "optimizer"}:
-        raise ValueError("its header holds other things than a checkpoint's")
     net = _network(network, tensors)
     optimizer = None if run["optimizer"] is None else jsonable.unpacked(run["optimizer"], tensors)
     if tensors:

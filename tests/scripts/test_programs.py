@@ -36,8 +36,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_training_ends_in_a_run_folder_and_a_summary(trained: tuple[Path, str]) -> None:
     out, printed = trained
-    names = ["config.json", "confusion.png", "curve.png", "metrics.jsonl", "weights.safetensors"]
-    assert sorted(path.name for path in out.iterdir()) == names
+    names = ["config.json", "confusion.png", "curve.png", "metrics.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *names,
+        "weights.previous.safetensors",
+        "weights.safetensors",
+    ]
     config = json.loads((out / "config.json").read_text())
     assert (config["sizes"], config["lr"], config["init"], config["seed"]) == ([64, 30, 10], 3.0, None, 0)
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -190,7 +194,7 @@ def test_predict_refuses_what_is_not_an_image(trained: tuple[Path, str], tmp_pat
     assert "can't be read as an image" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["train.py", "predict.py", "benchmark.py"])
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "benchmark.py", "soak.py"])
 def test_help_has_an_example(script: str) -> None:
     done = run(script, "--help")
     assert done.returncode == 0
