@@ -139,20 +139,28 @@ def kept(
     save: Callable[[bp.Position], None],
     epochs: int,
     every: float,
+    batches: int,
     signals: list[signal.Signals],
 ) -> Iterator[bp.Record]:
-    """Passes on the records of whole epochs, and saves after each: every so many epochs, or at every record below 1.
+    """Passes on the records of whole epochs, and saves after every so many epochs (of `batches`), or parts of one.
 
     After a signal it saves at once and ends. The caller is done with a record, its metrics written, before the save.
     """
+    saved = 0  # the batch of this epoch that the last save came after
     for record in training:
+        batch = record.position.batch
         if record.whole:
             yield record
-        elif not finite(net):
+            due = every < 1 or record.epoch % every == 0 or record.epoch == epochs
+        elif finite(net):
+            due = every < 1 and batch - saved >= round(every * batches)
+        else:
             continue  # nothing to keep: at the epoch's end training names the batch and the layer
-        whole_due = record.whole and (record.epoch % max(every, 1) == 0 or record.epoch == epochs)
-        if whole_due or every < 1 or signals:
+        if due or signals:
             save(record.position)
+            saved = batch
+        if record.whole:
+            saved = 0
         if signals:
             return
 

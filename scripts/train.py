@@ -156,8 +156,8 @@ def _train(
     records: list[bp.Record],
 ) -> int:
     """Trains on from this position, adds to the records, and saves; returns the signal that stopped it, or 0."""
-    batches = -(-len(data[0]) // options.batch_size)
-    every = options.checkpoint_every
+    batches, every = -(-len(data[0]) // options.batch_size), options.checkpoint_every
+    part = min(batches_in(SECONDS_A_STOP, net, options.batch_size), max(1, round(every * batches)))
     training = bp.train(
         net,
         data,
@@ -168,7 +168,7 @@ def _train(
         seed=options.seed,
         engine=options.engine,
         precision=options.precision,
-        every=batches_in(SECONDS_A_STOP, net, options.batch_size) if every >= 1 else max(1, round(every * batches)),
+        every=part,
         start=position,
     )
 
@@ -182,7 +182,7 @@ def _train(
             )
 
     with runs.signals_kept() as signals:
-        kept = runs.kept(training, net, save, options.epochs, every, signals)
+        kept = runs.kept(training, net, save, options.epochs, every, batches, signals)
         for record in shown(kept, options.epochs, len(records)):
             records.append(record)
             runs.add_metrics(out, record)

@@ -271,6 +271,20 @@ def test_what_is_no_run_or_another_runs_is_refused(tmp_path: Path, run: Run, alo
         assert (code, message in printed) == (2, True)
 
 
+def test_a_part_of_an_epoch_between_saves_may_hold_several_places_to_stop_at() -> None:
+    """A signal does not wait for a quarter of a long epoch."""
+    net = bp.Network.create([2, 1])
+    places = [*((1, batch) for batch in range(100, 1000, 100)), *((2, batch) for batch in range(0, 1000, 100)), (3, 0)]
+    records = [bp.Record(1, 0.1, None, None, 1.0, 1.0, bp.Position(*place)) for place in places]
+    saved: list[tuple[int, int]] = []
+    for signals in ([], [signal.SIGTERM]):
+        saved.clear()
+        list(runs.kept(records, net, lambda position: saved.append(position[:2]), 2, 0.25, 1000, signals))
+        assert saved == (
+            [(1, 100)] if signals else [(1, 300), (1, 600), (1, 900), (2, 0), (2, 300), (2, 600), (2, 900), (3, 0)]
+        )
+
+
 def test_checkpoint_every_chooses_when_to_save(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last epoch is always saved; positions (epoch, batch) are those of what is still to come."""
     saved: list[tuple[int, int]] = []
