@@ -8,8 +8,9 @@ from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight import per_example
 from bp_torch.insight.check import Check, check
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
-from bp_torch.training.checkpoint import load, save
+from bp_torch.training.checkpoint import Checkpoint, load, load_checkpoint, save
 from bp_torch.training.loop import Record, train
+from bp_torch.training.position import Position
 from bp_torch.training.progress import fit
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __all__ = [
     "Activation",
     "BackpropTrace",
     "Check",
+    "Checkpoint",
     "CheckpointError",
     "Cost",
     "DataError",
@@ -28,6 +30,7 @@ __all__ = [
     "EngineError",
     "Layer",
     "Network",
+    "Position",
     "Record",
     "Trace",
     "backprop",
@@ -35,6 +38,7 @@ __all__ = [
     "data",
     "fit",
     "load",
+    "load_checkpoint",
     "per_example",
     "save",
     "stack",

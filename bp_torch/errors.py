@@ -6,7 +6,7 @@ class DataError(RuntimeError):
 
 
 class CheckpointError(RuntimeError):
-    """A file does not hold a network that can be loaded; the message names the file."""
+    """A file does not hold a network that can be loaded, or can't be written; the message names the file."""
 
 
 class EngineError(RuntimeError):
@@ -17,13 +17,14 @@ class DivergenceError(ArithmeticError):
     """Training met a value that is not finite.
 
     epoch and batch count from 1, as the records do; layer is an index into `net.layers`. The network holds the weights
-    from the start of that epoch.
+    from the start of that epoch, or, where the run went on from the midst of it, from there: after `start` batches.
     """
 
-    def __init__(self, epoch: int, batch: int, layer: int, what: str, lr: float) -> None:
+    def __init__(self, epoch: int, batch: int, layer: int, what: str, lr: float, start: int = 0) -> None:
+        whence = f"after batch {start} of" if start else "the start of"
         super().__init__(
             f"Training stopped in epoch {epoch}, batch {batch}: the first layer that is not finite is "
             f"net.layers[{layer}] ({what}); try a smaller lr than {lr:g}, or look for NaN and Inf in the data. "
-            f"The network holds the weights from the start of epoch {epoch}."
+            f"The network holds the weights from {whence} epoch {epoch}."
         )
         self.epoch, self.batch, self.layer = epoch, batch, layer

@@ -139,8 +139,8 @@ def _peers(problem: Problem, shape: Shape) -> Iterator[tuple[Row, Peer]]:
     for precision in shape.precisions:
         if precision_missing(net, precision):
             continue
-        for engine, (_, why_not) in engines.ENGINES.items():
-            if why_not(net, batch_size, precision) is None:
+        for engine, entry in engines.ENGINES.items():
+            if entry.why_not(net, batch_size, precision) is None:
                 yield Row(f"bp {engine}", precision), contenders.of_engine(engine)
         yield Row("JAX jit + scan", precision), contenders.jax_scan
         yield Row("torch autograd", precision), contenders.autograd

@@ -1,17 +1,16 @@
 """What train.py sees of a network while it learns, and the file observations.safetensors that keeps it.
 
-`start` looks at the untrained network, `look` after an epoch, and `write` writes the file. A run that is resumed calls
-`restore` after `start`: it brings back what was seen before.
+`start` chooses what to look at, `look` looks (at epoch 0: before training), and `write` writes the file. A run that is
+resumed calls `restore` after `start`: it brings back what was seen before.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 import bp_torch as bp
@@ -25,6 +24,7 @@ from bp_torch.insight.observe import (
     observe,
     spread,
 )
+from bp_torch.training import durable
 from bp_torch.training.engines.common import threads
 
 FILE = "observations.safetensors"
@@ -58,14 +58,12 @@ class Observations(NamedTuple):
     values: dict[str, Tensor]
 
 
-def start(net: bp.Network, data: Pair, test: Pair, epochs: int) -> Watch:
-    """Chooses the probe (of the training set) and the examples to follow (of the test set), and looks a first time."""
+def start(data: Pair, test: Pair, epochs: int) -> Watch:
+    """Chooses the probe (of the training set) and the examples to follow (of the test set)."""
     probe = spread(len(data[0]), PROBE).to(data[0].device)
     chosen = examples_to_follow(test[1])
     rows = chosen.to(test[0].device)
-    watch = Watch((data[0][probe], data[1][probe]), (test[0][rows], test[1][rows]), chosen, epochs_to_keep(epochs), {})
-    look(watch, net, 0)
-    return watch
+    return Watch((data[0][probe], data[1][probe]), (test[0][rows], test[1][rows]), chosen, epochs_to_keep(epochs), {})
 
 
 def look(watch: Watch, net: bp.Network, epoch: int) -> None:
@@ -78,6 +76,8 @@ def look(watch: Watch, net: bp.Network, epoch: int) -> None:
 def write(path: Path, watch: Watch, net: bp.Network) -> None:
     """Writes what was seen so far, whole or not at all."""
     epochs = sorted(watch.seen)
+    if not epochs:
+        return
     tensors = {name: torch.stack([watch.seen[epoch][name] for epoch in epochs]) for name in watch.seen[epochs[0]]}
     tensors["epochs"] = torch.tensor(epochs)
     tensors["followed.chosen"] = watch.chosen
@@ -85,16 +85,14 @@ def write(path: Path, watch: Watch, net: bp.Network) -> None:
     tensors["followed.y"] = (
         checks.targets(watch.followed[1], watch.followed[0], net.sizes[-1], net.layers[0].w).float().cpu()
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata={"format": FORMAT, "sizes": json.dumps(net.sizes)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    about = {"format": FORMAT, "sizes": json.dumps(net.sizes)}
+    durable.write(path, safetensors.torch.save(tensors, metadata=about))
 
 
 def restore(watch: Watch, path: Path, until: int) -> None:
-    """Brings back what an earlier part of the run saw, up to the epoch that it is resumed from."""
+    """Brings back what an earlier part of the run saw, up to this epoch; what it did not write in time is lost."""
+    if not path.exists():
+        return
     found = read(path)
     for i, epoch in enumerate(found.epochs):
         if epoch <= until:

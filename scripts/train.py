@@ -4,32 +4,34 @@ Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic
 """
 
 import argparse
-import json
 import platform
-import tempfile
 import time
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import common
 import observations
 import plots
+import runs
 import torch
 from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import checks
-from bp_torch.training.engines import ENGINES, checked
+from bp_torch.training.engines import ENGINES, batches_in, checked
 from bp_torch.training.engines.common import PRECISIONS
 from bp_torch.training.progress import shown
 
 EXAMPLE = """example:
   python scripts/train.py --dataset digits
   python scripts/train.py --hidden 128 --activation relu --cost softmax_cross_entropy --batch-size 32 --epochs 10
+  python scripts/train.py --resume runs/mine
 """
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 INPUTS = {"mnist": 784, "digits": 64}
+NOT_SETTINGS = ("out", "data_dir", "check", "resume")
+SECONDS_A_WRITE = 5.0  # between writes of the observations, which cost some 10 ms
+SECONDS_A_STOP = 0.5  # about as long as a signal waits for the next place to stop at
 
 
 def parse() -> argparse.Namespace:
@@ -65,7 +67,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches (default: 0)")
     parser.add_argument("--check", action="store_true", help="first hold the gradients to differences of the cost")
     parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
-    return parser.parse_args()
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=1.0,
+        metavar="N",
+        help="save every N epochs; 0.1: ten times an epoch (default: 1)",
+    )
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with the run in this folder, with its settings, as if it had not stopped"
+    )
+    return runs.options_of(parser)
 
 
 def main() -> int:
@@ -79,6 +91,8 @@ def main() -> int:
     checks.whole("--epochs", options.epochs, 1)
     checks.whole("--batch-size", options.batch_size, 1)
     checks.positive("--lr", options.lr)
+    if checks.positive("--checkpoint-every", options.checkpoint_every) >= 1 and options.checkpoint_every % 1:
+        raise ValueError(f"--checkpoint-every must be a whole number or below 1, not {options.checkpoint_every:g}")
     net = bp.Network.create(
         [INPUTS[options.dataset], *_widths(options.hidden), 10],
         hidden=options.activation,
@@ -89,26 +103,70 @@ def main() -> int:
         dtype=DTYPES[options.dtype],
     )
     checked(options.engine, net, options.batch_size, options.precision)
-    out = _new_folder(options.out, options.dataset)
+    settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
+    position, records = bp.Position(), []
+    if options.resume is None:
+        out = runs.new_folder(options.out, options.dataset)
+    else:
+        out = Path(options.resume)
+        net, position, records = runs.resume(out, net, settings)
     try:
         data, test = (common.load(options.dataset, split, options.data_dir, net) for split in ("train", "test"))
     except BaseException:
-        out.rmdir()  # nothing is in it yet, and the next try may name it again
+        if options.resume is None:
+            out.rmdir()  # nothing is in it yet, and the next try may name it again
         raise
-    settings = {name: value for name, value in vars(options).items() if name not in ("out", "data_dir", "check")}
-    versions = {"bp_torch": bp.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    (out / "config.json").write_text(
-        json.dumps({**settings, "sizes": net.sizes, "versions": versions}, indent=2) + "\n"
-    )
+    if options.resume is None:
+        versions = {"bp_torch": bp.__version__, "torch": torch.__version__, "python": platform.python_version()}
+        runs.begin(out, net, settings, versions)
 
     print(
         f"{net.sizes}, {options.activation}, {options.cost}, on {options.dataset}, {options.device}; run folder {out}"
     )
     if options.check:
         bp.check(net.to(torch.float64), data[0][:20].double(), data[1][:20])
-    records: list[bp.Record] = []
-    watch = observations.start(net, data, test, options.epochs)
-    started = time.perf_counter()
+    if position.epoch > options.epochs:
+        print(f"The run in {out} is finished: all of its {options.epochs} epochs are trained.")
+    elif options.resume is not None:
+        print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
+    watch = observations.start(data, test, options.epochs)
+    if options.resume is not None:
+        observations.restore(watch, out / observations.FILE, until=position.epoch - 1)
+    if position == bp.Position():
+        observations.look(watch, net, 0)
+    started, already = time.perf_counter(), len(records)
+    try:
+        stopped = _train(options, net, data, test, out, settings, position, records, watch)
+    except bp.DivergenceError:
+        _keep(out, net, test, records, watch)  # what was learned until then
+        raise
+    _keep(out, net, test, records, watch)
+    if stopped:
+        return 128 + stopped
+    seconds = time.perf_counter() - started
+    best = max(records, key=_accuracy)
+    print(f"Trained for {len(records) - already} epochs in {seconds:.1f} s.")
+    print(f"Test accuracy: final {_accuracy(records[-1]):.2%}, best {_accuracy(best):.2%} (epoch {best.epoch}).")
+    print(f"The run is in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}.")
+    print(f"A report of it: python scripts/report.py {out}")
+    print(f"Its curve: {out / 'curve.png'}")
+    return 0
+
+
+def _train(
+    options: argparse.Namespace,
+    net: bp.Network,
+    data: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    out: Path,
+    settings: dict[str, Any],
+    position: bp.Position,
+    records: list[bp.Record],
+    watch: observations.Watch,
+) -> int:
+    """Trains on from this position, adds to the records, and saves; returns the signal that stopped it, or 0."""
+    batches, every = -(-len(data[0]) // options.batch_size), options.checkpoint_every
+    part = min(batches_in(SECONDS_A_STOP, net, options.batch_size), max(1, round(every * batches)))
     training = bp.train(
         net,
         data,
@@ -119,25 +177,30 @@ def main() -> int:
         seed=options.seed,
         engine=options.engine,
         precision=options.precision,
+        every=part,
+        start=position,
     )
-    try:
-        with (out / "metrics.jsonl").open("w") as metrics:
-            for record in shown(training, options.epochs):
-                records.append(record)
-                observations.look(watch, net, record.epoch)
-                metrics.write(json.dumps(asdict(record)) + "\n")
-                metrics.flush()
-    finally:  # also after a divergence or an interrupt: what was learned until then is kept
-        _keep(out, net, test, records)
-        observations.write(out / observations.FILE, watch, net)
-    seconds = time.perf_counter() - started
-    best = max(records, key=_accuracy)
-    print(f"Trained for {len(records)} epochs in {seconds:.1f} s.")
-    print(f"Test accuracy: final {_accuracy(records[-1]):.2%}, best {_accuracy(best):.2%} (epoch {best.epoch}).")
-    print(f"The run is in {out}: weights.safetensors, config.json, metrics.jsonl, confusion.png,")
-    print(f"observations.safetensors. A report of it: python scripts/report.py {out}")
-    print(f"Its curve: {out / 'curve.png'}")
-    return 0
+
+    def save(position: bp.Position) -> None:
+        bp.save(out / runs.WEIGHTS, net, position=position, settings=settings)
+        if signals:
+            print(
+                f"Stopped by {signals[0].name} in epoch {position.epoch}, after batch {position.batch}; saved in "
+                f"{out / runs.WEIGHTS}. To go on: python scripts/train.py --resume {out}",
+                flush=True,
+            )
+
+    written = time.perf_counter()
+    with runs.signals_kept() as signals:
+        kept = runs.kept(training, net, save, options.epochs, every, batches, signals)
+        for record in shown(kept, options.epochs, len(records)):
+            records.append(record)
+            observations.look(watch, net, record.epoch)
+            if time.perf_counter() - written > SECONDS_A_WRITE:
+                observations.write(out / observations.FILE, watch, net)
+                written = time.perf_counter()
+            runs.add_metrics(out, record)
+        return signals[0] if signals else 0
 
 
 def _widths(hidden: str) -> list[int]:
@@ -147,25 +210,10 @@ def _widths(hidden: str) -> list[int]:
         raise ValueError(f"--hidden must list whole numbers, as in 100,50, not {hidden!r}") from None
 
 
-def _new_folder(chosen: str | None, dataset: str) -> Path:
-    if chosen is None:
-        out = Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S-%f}"
-    else:
-        out = Path(chosen)
-        if out.exists() and not out.is_dir():
-            raise ValueError(f"--out {out} is a file: name a folder that is new or empty")
-        if out.is_dir() and any(out.iterdir()):
-            raise ValueError(f"--out {out} is not empty: name a folder that is new or empty")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
-    except OSError as error:
-        raise ValueError(f"--out {out} can't be written: {error.strerror}") from error
-    return out
-
-
-def _keep(out: Path, net: bp.Network, test: tuple[Tensor, Tensor], records: list[bp.Record]) -> None:
-    bp.save(out / "weights.safetensors", net)
+def _keep(
+    out: Path, net: bp.Network, test: tuple[Tensor, Tensor], records: list[bp.Record], watch: observations.Watch
+) -> None:
+    observations.write(out / observations.FILE, watch, net)
     plots.confusion(out / "confusion.png", test[1], net.predict(test[0]))
     if records:
         plots.curve(out / "curve.png", records, f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}")

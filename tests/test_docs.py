@@ -10,7 +10,15 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "docs/chapter.md", "docs/experiments.md", "docs/tutorial.md"]
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/chapter.md",
+        "docs/experiments.md",
+        "docs/reliability.md",
+        "docs/tutorial.md",
+    ],
 )
 def test_links(document: str) -> None:
     links = LINK.findall((ROOT / document).read_text())

@@ -15,16 +15,19 @@ from bp_torch.network import Layer, Network, Trace, class_labels, feed_forward, 
 from bp_torch.training import engines
 from bp_torch.training.batches import chunks, shuffled
 from bp_torch.training.engines.common import inputs_of, networks_of, products_in, step_of, threads
+from bp_torch.training.position import Position, finite
 from bp_torch.training.step import rate_of
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one epoch of training came to.
+    """What one epoch of training came to, or has come to so far.
 
     epoch counts from 1. cost is the mean of C_x over the epoch, each example's taken just before its batch's step.
     validation_cost and validation_accuracy (0 to 1) are taken at the end of the epoch; None without validation data,
-    and the accuracy also for real-valued targets. seconds is the time spent training, validation left out.
+    and the accuracy also for real-valued targets. seconds is the time spent training, validation left out. position is
+    where the run stands: `train` goes on from there by its `start`. whole says that the epoch is over; a record in the
+    midst of one has no validation figures.
     """
 
     epoch: int
@@ -33,6 +36,11 @@ class Record:
     validation_accuracy: float | None
     seconds: float
     examples_per_second: float
+    position: Position
+
+    @property
+    def whole(self) -> bool:
+        return self.position.batch == 0
 
 
 def train(
@@ -46,6 +54,8 @@ def train(
     seed: int = 0,
     engine: str = "auto",
     precision: str = "ieee",
+    every: int | None = None,
+    start: Position | None = None,
 ) -> Iterator[Record]:
     """Mini-batch stochastic gradient descent: changes `net` in place and yields a `Record` after every epoch.
 
@@ -63,6 +73,11 @@ def train(
     precision: "ieee" computes in the network's own dtype. For networks of float32: "tf32" (CUDA) multiplies in tf32;
         "bf16" (CUDA, and CPUs that have its instructions) multiplies in bfloat16 and keeps and updates the weights in
         float32.
+    every: yields a record after every so many batches within an epoch, too: a place to save and to stop in an epoch
+        that is long. Rounded up to a whole number of the engine's blocks: "compiled" and "graph" run several steps as
+        one, "persistent" a whole epoch.
+    start: goes on from there (a record's position), with the weights `net` held then and the same arguments. On the
+        same machine the rest of the run is then, to the bit, that of a run that never stopped.
 
     Arguments are checked when train is called, work starts with the first `next`. Raises ValueError for an argument
     that can't be used; and from the generator DivergenceError where a value is no longer finite, EngineError where an
@@ -76,7 +91,17 @@ def train(
     rate = lr if callable(lr) else _always(checks.positive("lr", lr))
     seed, batch_size = checks.seed(seed), min(batch_size, len(x))
     engines.checked(engine, net, batch_size, precision)
-    return _records(net, x, y, held_out, epochs, batch_size, rate, seed, engine, precision)
+    every = len(x) if every is None else checks.whole("every", every, 1)
+    start = _startable(start or Position(), math.ceil(len(x) / batch_size))
+    return _records(net, x, y, held_out, epochs, batch_size, rate, seed, engine, precision, every, start)
+
+
+def _startable(start: Position, batches: int) -> Position:
+    if start.checked().batch >= batches:
+        raise ValueError(
+            f"start is after batch {start.batch}, and an epoch has {batches}: resume with the data of before"
+        )
+    return start
 
 
 def _always(lr: float) -> Callable[[int], float]:
@@ -104,25 +129,43 @@ def _records(
     seed: int,
     engine: str,
     precision: str,
+    every: int,
+    start: Position,
 ) -> Iterator[Record]:
-    steps = epochs * math.ceil(len(x) / batch_size)
+    batches = math.ceil(len(x) / batch_size)
     with _out_of_memory(batch_size):
-        train_epoch, count = engines.start(engine, net, x, y, batch_size, precision, steps)
-    for epoch in range(1, epochs + 1):
+        train_epoch, count, block = engines.start(engine, net, x, y, batch_size, precision, epochs * batches)
+    if start.batch % block:
+        raise ValueError(
+            f"this engine runs {block} batches as one and can't start after batch {start.batch}: take the one of before"
+        )
+    part = math.ceil(every / block) * block
+    for epoch in range(start.epoch, epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", lr(epoch))
+        first, total, seconds = start[1:] if epoch == start.epoch else (0, 0.0, 0.0)
         before = [Layer(w.clone(), b.clone()) for w, b in net.layers]
         began = time.perf_counter()
         order = shuffled(len(x), seed, epoch)
-        with threads(count), _out_of_memory(batch_size):
-            cost = train_epoch(order, rate) / len(x)
-        seconds = time.perf_counter() - began
-        if not math.isfinite(cost) or not all(bool(t.isfinite().all()) for layer in net.layers for t in layer):
-            _restore(net, before)
-            batch, layer, what = _first_not_finite(net, x, y, order, batch_size, rate, precision)
-            _restore(net, before)
-            raise DivergenceError(epoch, batch, layer, what, rate)
-        validation_cost, validation_accuracy = (None, None) if held_out is None else _evaluate(net, *held_out)
-        yield Record(epoch, cost, validation_cost, validation_accuracy, seconds, len(x) / seconds)
+        done = first
+        while done < batches:
+            until = min(batches, (done // part + 1) * part)
+            with threads(count), _out_of_memory(batch_size):
+                total += train_epoch(order[done * batch_size : until * batch_size], rate)
+            done, seconds = until, seconds + time.perf_counter() - began
+            if not math.isfinite(total) or (done == batches and not finite(net)):
+                _restore(net, before)
+                batch, layer, what = _first_not_finite(
+                    net, x, y, order[first * batch_size :], batch_size, rate, precision
+                )
+                _restore(net, before)
+                raise DivergenceError(epoch, first + batch, layer, what, rate, first)
+            examples = min(done * batch_size, len(x))
+            if done < batches:
+                position = Position(epoch, done, total, seconds)
+                yield Record(epoch, total / examples, None, None, seconds, examples / seconds, position)
+                began = time.perf_counter()
+        evaluated = (None, None) if held_out is None else _evaluate(net, *held_out)
+        yield Record(epoch, total / len(x), *evaluated, seconds, len(x) / seconds, Position(epoch + 1))
 
 
 @contextmanager
@@ -130,8 +173,9 @@ def _out_of_memory(batch_size: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
+        smaller = f"try batch_size={batch_size // 2}" if batch_size > 1 else "train a smaller network, or on the CPU"
         raise EngineError(
-            f"the GPU's memory does not hold a step of batch_size {batch_size}: try a smaller one ({error})"
+            f"the GPU's memory does not hold a step of batch_size {batch_size}: {smaller} ({error})"
         ) from error
 
 
@@ -162,7 +206,7 @@ def _first_not_finite(
         for l, what, tensor in _in_order(net, trace, y_batch):
             if not tensor.isfinite().all():
                 return batch, l, what
-    return math.ceil(len(x) / batch_size), len(net.layers) - 1, "its cost"
+    return math.ceil(len(order) / batch_size), len(net.layers) - 1, "its cost"
 
 
 def _in_order(net: Network, trace: Trace, y: Tensor) -> Iterator[tuple[int, str, Tensor]]:

@@ -16,17 +16,22 @@ def fit(net: Network, data: tuple[Tensor, Tensor], *, epochs: int = 30, **settin
     return list(shown(train(net, data, epochs=epochs, **settings), epochs))
 
 
-def shown(records: Iterable[Record], epochs: int) -> Iterator[Record]:
-    """Passes the records through; shows each on a bar on a terminal (stderr), else on a line of its own (stdout)."""
+def shown(records: Iterable[Record], epochs: int, done: int = 0) -> Iterator[Record]:
+    """Passes the records through; shows each on a bar on a terminal (stderr), else on a line of its own (stdout).
+
+    done: epochs of a run that goes on. A record in the midst of an epoch is not shown.
+    """
     if sys.stderr.isatty():
-        with tqdm(total=epochs, unit="epoch") as bar:
+        with tqdm(total=epochs, initial=done, unit="epoch") as bar:
             for record in records:
-                bar.set_postfix_str(_figures(record), refresh=False)
-                bar.update()
+                if record.whole:
+                    bar.set_postfix_str(_figures(record), refresh=False)
+                    bar.update()
                 yield record
     else:
         for record in records:
-            print(f"epoch {record.epoch:{len(str(epochs))}}/{epochs}  {_figures(record)}", flush=True)
+            if record.whole:
+                print(f"epoch {record.epoch:{len(str(epochs))}}/{epochs}  {_figures(record)}", flush=True)
             yield record
 
 

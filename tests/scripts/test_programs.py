@@ -37,7 +37,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_training_ends_in_a_run_folder_and_a_summary(trained: tuple[Path, str]) -> None:
     out, printed = trained
     names = ["config.json", "confusion.png", "curve.png", "metrics.jsonl", "observations.safetensors"]
-    names.append("weights.safetensors")
+    names += ["weights.previous.safetensors", "weights.safetensors"]
     assert sorted(path.name for path in out.iterdir()) == names
     config = json.loads((out / "config.json").read_text())
     assert (config["sizes"], config["lr"], config["init"], config["seed"]) == ([64, 30, 10], 3.0, None, 0)
@@ -153,19 +153,28 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert sorted(tmp_path.iterdir()) == [full]
 
 
-def test_checks_hold_without_assertions(tmp_path: Path) -> None:
+def test_bad_input_is_refused_without_assertions_too() -> None:
+    """Labels, widths, types, sizes and devices under python -O: a ValueError in one sentence, before any step."""
     code = """
 import torch, bp_torch as bp
-net = bp.Network.create([5, 3])
-for bad in (torch.full((6,), 3), torch.full((6,), -1), torch.full((6,), 0.5)):
+net = bp.Network.create([5, 10])
+before = net.layers[0].w.clone()
+x, y = torch.zeros(6, 5), torch.zeros(6, dtype=torch.int64)
+bad = [(x, torch.full((6,), label)) for label in (-1, 10, 0.5)]
+bad += [(torch.zeros(6, 4), y), (x.long(), y), (x[:0], y[:0]), (x.to("meta"), y), (x, y[:5])]
+calls = [lambda pair=pair: bp.train(net, pair) for pair in bad]
+calls += [lambda size=size: bp.train(net, (x, y), batch_size=size) for size in (0, -1, 2.5)]
+for call in calls:
     try:
-        bp.train(net, (torch.zeros(6, 5), bad))
-    except ValueError:
-        continue
+        call()
+    except ValueError as error:
+        if "\\n" not in str(error) and torch.equal(net.layers[0].w, before):
+            continue
     raise SystemExit(1)
+print(len(calls), __debug__)
 """
     done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.stdout == "11 False\n", done.stderr
 
 
 def test_mnist_that_cant_be_had_is_one_sentence(tmp_path: Path) -> None:
@@ -191,7 +200,7 @@ def test_predict_refuses_what_is_not_an_image(trained: tuple[Path, str], tmp_pat
     assert "can't be read as an image" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["train.py", "predict.py", "report.py", "benchmark.py"])
+@pytest.mark.parametrize("script", ["train.py", "predict.py", "report.py", "benchmark.py", "soak.py"])
 def test_help_has_an_example(script: str) -> None:
     done = run(script, "--help")
     assert done.returncode == 0

@@ -14,7 +14,7 @@ import pytest
 import report
 import torch
 import train
-from runs import KINDS, SECTIONS, call, run_of_kind
+from run_folders import KINDS, SECTIONS, call, run_of_kind
 from torch import Tensor
 
 import bp_torch as bp
@@ -121,8 +121,9 @@ def test_any_run_gets_a_report(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_what_was_seen_is_restored_for_a_run_that_goes_on(run: Path) -> None:
-    net, train_set, test = bp.load(run / "weights.safetensors"), bp.data.digits("train"), bp.data.digits("test")
-    watch = observations.start(net, train_set, test, 6)
+    watch = observations.start(bp.data.digits("train"), bp.data.digits("test"), 6)
+    observations.restore(watch, run / "nowhere", until=2)
+    assert watch.seen == {}
     observations.restore(watch, run / observations.FILE, until=2)
     assert sorted(watch.seen) == [0, 1, 2]
     found = observations.read(run / observations.FILE)

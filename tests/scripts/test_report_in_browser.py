@@ -9,7 +9,7 @@ import pytest
 import report
 import train
 from browser import Browser
-from runs import KINDS, SECTIONS, call, run_of_kind
+from run_folders import KINDS, SECTIONS, call, run_of_kind
 
 pytestmark = pytest.mark.skipif(
     not browser.DRIVER or not browser.CHROMIUM, reason="needs chromium and chromedriver (apt install chromium-driver)"

@@ -359,5 +359,5 @@ def test_out_of_memory_suggests_a_smaller_batch(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(engines.ENGINES, "eager", engines.ENGINES["eager"]._replace(build=build))
     net = _network(("sigmoid", "quadratic", "sigmoid"))
-    with pytest.raises(bp.EngineError, match="does not hold a step of batch_size 10: try a smaller one"):
+    with pytest.raises(bp.EngineError, match="does not hold a step of batch_size 10: try batch_size=5"):
         list(bp.train(net, _data(net), engine="eager"))

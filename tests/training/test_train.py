@@ -88,6 +88,36 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
     assert not torch.equal(runs[0], runs[2])
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_the_same_seed_gives_the_same_weights_to_the_bit_on_the_same_gpu(engine: str) -> None:
+    nets = [bp.Network.create([64, 30, 10], device="cuda") for _ in range(2)]
+    for net in nets:
+        list(bp.train(net, bp.data.digits("train", device="cuda"), epochs=3, lr=1.0, engine=engine))
+    for one, other in zip(*(_parameters(net) for net in nets), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("cost", bp.COSTS)
+def test_saturated_outputs_in_half_precision_have_a_finite_cost_and_the_right_error(
+    cost: str, dtype: torch.dtype
+) -> None:
+    """The whole pass at z = ±1e4, outputs wrong: δ = a − y, and zero for quadratic, whose σ′ is zero there."""
+    net = bp.Network.create([2, 2], cost=cost, dtype=dtype)
+    net.layers[0].w.copy_(torch.tensor([[1e4, 0], [0, -1e4]]))
+    net.layers[0].b.zero_()
+    trace = bp.backprop(net, torch.ones(3, 2, dtype=dtype), torch.ones(3, dtype=torch.int64))
+    assert trace.z[0].tolist() == [[torch.tensor(1e4, dtype=dtype).item(), torch.tensor(-1e4, dtype=dtype).item()]] * 3
+    assert trace.cost.isfinite()
+    assert trace.delta[0].tolist() == [[0, 0] if cost == "quadratic" else [1, -1]] * 3
+    assert all(
+        t.isfinite().all()
+        for layer in net.gradients(torch.ones(3, 2, dtype=dtype), torch.ones(3).long())
+        for t in layer
+    )
+
+
 def test_records() -> None:
     net = bp.Network.create([64, 10], cost="softmax_cross_entropy")
     test = bp.data.digits("test")

@@ -22,18 +22,21 @@ class Engine(NamedTuple):
     build: (net, x, y, batch_size, precision) -> Epoch, on x (m, n_0) and the target matrix y (m, n_L); compiles and
         captures, and leaves the weights as they are.
     why_not: (net, batch_size, precision) -> why it can't train the network, in a sentence, or None.
+    block: (net, m, batch_size) -> the number of batches that are run as one, of m examples' epoch. A run can stop after
+        any whole number of blocks, and at the end of an epoch.
     """
 
     build: Callable[[Network, Tensor, Tensor, int, str], Epoch]
     why_not: Callable[[Network, int, str], str | None]
+    block: Callable[[Network, int, int], int] = lambda net, m, batch_size: 1
 
 
 ENGINES: dict[str, Engine] = {
     "eager": Engine(eager.eager, eager.why_not),
     "native": Engine(native.native, native.why_not),
-    "compiled": Engine(compiled.compiled, compiled.why_not_compiled),
-    "graph": Engine(compiled.graph, compiled.why_not_graph),
-    "persistent": Engine(persistent.persistent, persistent.why_not),
+    "compiled": Engine(compiled.compiled, compiled.why_not_compiled, compiled.block_compiled),
+    "graph": Engine(compiled.graph, compiled.why_not_graph, compiled.block_graph),
+    "persistent": Engine(persistent.persistent, persistent.why_not, persistent.block),
 }
 
 # What `choose` weighs, on a CPU: how long the eager engine would take, roughly, against building the native one.
@@ -61,8 +64,7 @@ def choose(net: Network, batch_size: int, precision: str, steps: int) -> str:
         return "graph"
     if operations(net, batch_size) > LARGE and not _other_than_intel():
         return "eager"
-    seconds = steps * (12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND)
-    if seconds < WORTH_A_BUILD:
+    if steps * _seconds_a_step(net, batch_size) < WORTH_A_BUILD:
         return "eager"
     if native.compiler() is None:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
@@ -81,19 +83,29 @@ def _other_than_intel() -> bool:
 
 def start(
     name: str, net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str, steps: int
-) -> tuple[Epoch, int]:
-    """The engine of this name, built, and the number of threads it is to run on."""
-    count = torch.get_num_threads()
-    if name != "auto":
-        return ENGINES[name].build(net, x, y, batch_size, precision), count
-    count = threads_for(net, batch_size)
+) -> tuple[Epoch, int, int]:
+    """The engine of this name, built, the number of threads it is to run on, and its block."""
+    count = torch.get_num_threads() if name != "auto" else threads_for(net, batch_size)
     with threads(count):
+        chosen = name if name != "auto" else choose(net, batch_size, precision, steps)
         try:
-            chosen = choose(net, batch_size, precision, steps)
-            return ENGINES[chosen].build(net, x, y, batch_size, precision), count
+            built = ENGINES[chosen].build(net, x, y, batch_size, precision)
         except EngineError as error:
+            if name != "auto":
+                raise
             say_once(f"engine='auto' runs as engine='eager' does: {error}")
-            return ENGINES["eager"].build(net, x, y, batch_size, precision), count
+            chosen = "eager"
+            built = ENGINES[chosen].build(net, x, y, batch_size, precision)
+    return built, count, ENGINES[chosen].block(net, len(x), batch_size)
+
+
+def batches_in(seconds: float, net: Network, batch_size: int) -> int:
+    """How many batches the eager engine trains on in that time on a CPU, roughly; the others take no longer."""
+    return max(1, int(seconds / _seconds_a_step(net, batch_size)))
+
+
+def _seconds_a_step(net: Network, batch_size: int) -> float:
+    return 12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND
 
 
 @cache

@@ -14,7 +14,10 @@ from bp_torch.training.step import Rate, mixed_step, sgd_step
 
 Epoch = Callable[[Tensor, float], float]
 """Trains the network it was built for on the examples in this order (int64, on the CPU), with this learning rate;
-returns Σ_x C_x, each example's cost taken just before its batch's step. May stop early where that is not finite."""
+returns Σ_x C_x, each example's cost taken just before its batch's step. May stop early where that is not finite.
+
+An epoch may be run in parts, of whole blocks of batches (see `Engine`), the last of which takes what is left: all the
+state there is lies in the weights."""
 
 Step = Callable[[Tensor, Tensor, Rate], Trace]
 

@@ -37,9 +37,19 @@ def why_not_graph(net: Network, batch_size: int, precision: str) -> str | None:
     return None if cuda else "engine='graph' is for CUDA, and the network is on the CPU: use 'native' or 'eager'"
 
 
+def block_compiled(net: Network, m: int, batch_size: int) -> int:
+    """How many steps `compiled` unrolls."""
+    return max(1, min(LAYERS_COMPILED // len(net.layers), m // batch_size))
+
+
+def block_graph(net: Network, m: int, batch_size: int) -> int:
+    """How many steps `graph` captures."""
+    return max(1, min(STEPS_CAPTURED, m // batch_size))
+
+
 def compiled(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str) -> Epoch:
     """The engine of torch.compile: see `Epoch`. On CUDA the compiled steps are captured too."""
-    count = max(1, min(LAYERS_COMPILED // len(net.layers), len(x) // batch_size))
+    count = block_compiled(net, len(x), batch_size)
     x_in, networks = inputs_of(x, precision), networks_of(net, precision)
 
     def unrolled(x: Tensor, y: Tensor, index: Tensor, rate: Rate, layers: list[tuple[Layer, ...]]) -> Tensor:
@@ -64,7 +74,7 @@ def compiled(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str
 
 def graph(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str) -> Epoch:
     """The engine of CUDA graphs: see `Epoch`. The steps are captured as written."""
-    count = max(1, min(STEPS_CAPTURED, len(x) // batch_size))
+    count = block_graph(net, len(x), batch_size)
     x_in, networks = inputs_of(x, precision), networks_of(net, precision)
     step = step_of(networks)
 

@@ -35,6 +35,11 @@ def why_not(net: Network, batch_size: int, precision: str) -> str | None:
     return None
 
 
+def block(net: Network, m: int, batch_size: int) -> int:
+    """An epoch is one launch."""
+    return -(-m // batch_size)
+
+
 def persistent(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str) -> Epoch:
     """The engine: see `Epoch`. x (m, n_0), y (m, n_L), on the network's device."""
     import triton

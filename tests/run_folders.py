@@ -24,11 +24,12 @@ def call(program: Any, *arguments: object) -> None:
 def made(folder: Path, net: bp.Network, data: tuple[Tensor, Tensor], dataset: str, epochs: int) -> None:
     """A run folder as train.py leaves it, for data of any kind."""
     folder.mkdir()
-    watch = observations.start(net, data, data, epochs)
+    watch = observations.start(data, data, epochs)
+    observations.look(watch, net, 0)
     records = []
     for record in bp.train(net, data, epochs=epochs, lr=0.1, validation=data, engine="eager"):
         observations.look(watch, net, record.epoch)
-        records.append(json.dumps(vars(record)))
+        records.append(json.dumps({k: v for k, v in vars(record).items() if k != "position"}))
     observations.write(folder / observations.FILE, watch, net)
     bp.save(folder / "weights.safetensors", net)
     (folder / "metrics.jsonl").write_text("\n".join(records) + "\n")

@@ -1,0 +1,184 @@
+"""A run's folder: what it was asked for, what each epoch came to, and the checkpoint that it can go on from."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import common
+
+import bp_torch as bp
+from bp_torch.training import durable
+from bp_torch.training.checkpoint import newest
+from bp_torch.training.position import finite
+
+CONFIG, METRICS, WEIGHTS = "config.json", "metrics.jsonl", "weights.safetensors"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def new_folder(chosen: str | None, dataset: str) -> Path:
+    """A new folder, or one that is empty, in which can be written; raises ValueError otherwise."""
+    if chosen is None:
+        out = Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S-%f}"
+    else:
+        out = Path(chosen)
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"--out {out} is a file: name a folder that is new or empty")
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"--out {out} is not empty: name a folder that is new or empty")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise ValueError(f"--out {out} can't be written: {error.strerror}") from error
+    return out
+
+
+def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options of the command line; with --resume, those that the run was started with.
+
+    Raises ValueError for a --resume that is no run, and where the command line says otherwise than its config.json.
+    """
+    options = parser.parse_args()
+    if options.resume is None:
+        return options
+    defaults = vars(parser.parse_args([]))
+    absent = object()
+    parser.set_defaults(**dict.fromkeys(defaults, absent))
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not absent}
+    config = _config(Path(options.resume))
+    if "device" in given:
+        given["device"] = common.device_named(given["device"])
+    if "out" in given:
+        raise ValueError("--resume goes on in the run's own folder: leave --out away")
+    for name in config.keys() & given.keys():
+        if config[name] != given[name]:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(
+                f"{option} {given[name]} contradicts the run in {options.resume}, which has {config[name]}: leave "
+                f"{option} away, or start a new run"
+            )
+    return argparse.Namespace(
+        **{**defaults, **{name: config[name] for name in config.keys() & defaults.keys()}, **given}
+    )
+
+
+def _config(out: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((out / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--resume {out} is not a run that scripts/train.py started: it has no {CONFIG}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"--resume {out} is not a run that scripts/train.py started: its {CONFIG} is no table")
+    return config
+
+
+def begin(out: Path, net: bp.Network, settings: dict[str, Any], versions: dict[str, str]) -> None:
+    """The folder of a run that has not trained yet: its first checkpoint holds the weights that it starts from."""
+    config = {**settings, "sizes": net.sizes, "versions": versions}
+    durable.write(out / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    bp.save(out / WEIGHTS, net, settings=settings)
+
+
+def resume(out: Path, fresh: bp.Network, settings: dict[str, Any]) -> tuple[bp.Network, bp.Position, list[bp.Record]]:
+    """The network, where the run stands, and the records until there; metrics.jsonl is cut to these.
+
+    A run killed before its first checkpoint starts from `fresh`. Raises CheckpointError where no checkpoint can be
+    loaded, or it is another run's, or the metrics of an epoch before it are missing.
+    """
+    try:
+        (net, position, saved_with, _), path = newest(out / WEIGHTS, fresh.layers[0].w.device)
+    except FileNotFoundError:
+        net, position, saved_with, path = fresh, bp.Position(), settings, out / WEIGHTS
+    if path != out / WEIGHTS:
+        print(f"{out / WEIGHTS} can't be loaded: the run goes on from the one before, {path}", file=sys.stderr)
+    if saved_with != settings or net.sizes != fresh.sizes:
+        raise bp.CheckpointError(f"{path} was saved with other settings than {out / CONFIG} says: put these right")
+    lines, records = [], []
+    for line in (out / METRICS).read_text().splitlines() if (out / METRICS).exists() else []:
+        if len(records) + 1 < position.epoch:
+            lines.append(line)
+            records.append(_record(line, out / METRICS))
+    if [record.epoch for record in records] != list(range(1, position.epoch)):
+        raise bp.CheckpointError(
+            f"{out / METRICS} does not hold epochs 1 to {position.epoch - 1}, which {path} comes after"
+        )
+    durable.write(out / METRICS, "".join(f"{line}\n" for line in lines).encode())
+    return net, position, records
+
+
+def _record(line: str, path: Path) -> bp.Record:
+    try:
+        figures = json.loads(line)
+        return bp.Record(**figures, position=bp.Position(figures["epoch"] + 1))
+    except (ValueError, TypeError, KeyError) as error:
+        raise bp.CheckpointError(f"{path} holds a line that is no epoch's: {line[:80]!r}") from error
+
+
+def add_metrics(out: Path, record: bp.Record) -> None:
+    """Adds an epoch's line to metrics.jsonl; it is on the disk before the checkpoint that comes after it."""
+    figures = {name: value for name, value in asdict(record).items() if name != "position"}
+    with (out / METRICS).open("a") as file:
+        file.write(json.dumps(figures) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def kept(
+    training: Iterable[bp.Record],
+    net: bp.Network,
+    save: Callable[[bp.Position], None],
+    epochs: int,
+    every: float,
+    batches: int,
+    signals: list[signal.Signals],
+) -> Iterator[bp.Record]:
+    """Passes on the records of whole epochs, and saves after every so many epochs (of `batches`), or parts of one.
+
+    After a signal it saves at once and ends. The caller is done with a record, its metrics written, before the save.
+    """
+    saved = 0  # the batch of this epoch that the last save came after
+    for record in training:
+        batch = record.position.batch
+        if record.whole:
+            yield record
+            due = every < 1 or record.epoch % every == 0 or record.epoch == epochs
+        elif finite(net):
+            due = every < 1 and batch - saved >= round(every * batches)
+        else:
+            continue  # nothing to keep: at the epoch's end training names the batch and the layer
+        if due or signals:
+            save(record.position)
+            saved = batch
+        if record.whole:
+            saved = 0
+        if signals:
+            return
+
+
+@contextmanager
+def signals_kept() -> Iterator[list[signal.Signals]]:
+    """Holds back the first SIGINT or SIGTERM: it is in the list, and who looks there stops. A second one ends all."""
+    received: list[signal.Signals] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        os.write(2, b"\nStopping at the next batch, to save; a second signal ends at once.\n")
+
+    before = [signal.signal(each, hold) for each in SIGNALS]
+    try:
+        yield received
+    finally:
+        for each, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(each, handler)

@@ -1,0 +1,324 @@
+"""A run that was stopped, killed or robbed of its disk goes on as if nothing had been: files, figures and weights."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import common
+import plots
+import pytest
+import runs
+import train
+
+import bp_torch as bp
+from bp_torch.training import durable
+
+ROOT = Path(__file__).parent.parent.parent
+SHORT = ["--dataset", "digits", "--epochs", "4", "--hidden", "12"]
+PARTS = ["--checkpoint-every", "0.25"]  # in quarters of an epoch
+
+Run = Callable[..., tuple[int, str]]
+
+
+class KilledError(BaseException):
+    """Stands for kill -9: nothing catches it, and what is on the disk stays as it is."""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs train.py in this process, without pictures: its exit code, and what it printed."""
+    for picture in ("confusion", "curve"):
+        monkeypatch.setattr(plots, picture, lambda *_: None)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["train.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            common.run(train.main)
+        return int(str(ended.value.code)), "".join(capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[tuple[str, ...], Path]:
+    """The folders of runs that were left alone, by their options."""
+    return {}
+
+
+@pytest.fixture
+def alone(run: Run, kept: dict[tuple[str, ...], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of a run with these options that was left alone."""
+
+    def alone(*arguments: str) -> Path:
+        if arguments not in kept:
+            kept[arguments] = tmp_path_factory.mktemp("alone") / "run"
+            assert run(*arguments, "--out", kept[arguments])[0] == 0
+        return kept[arguments]
+
+    return alone
+
+
+def _process(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _figures(out: Path) -> list[dict[str, object]]:
+    lines = (out / runs.METRICS).read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if "second" not in name} for line in lines]
+
+
+def _assert_same(out: Path, wanted: Path) -> None:
+    """Every byte of the checkpoint, every figure but the times, every file, and nothing else in the folder."""
+    assert (out / runs.WEIGHTS).read_bytes() == (wanted / runs.WEIGHTS).read_bytes()
+    assert _figures(out) == _figures(wanted)
+    pictures = {"curve.png", "confusion.png"}  # of the one that ran as a process
+    assert {path.name for path in out.iterdir()} - pictures == {path.name for path in wanted.iterdir()}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_at_the_next_batch_and_the_run_goes_on(
+    tmp_path: Path, run: Run, alone: Callable[..., Path], number: signal.Signals, code: int
+) -> None:
+    arguments = ["--dataset", "digits", "--epochs", "12", "--checkpoint-every", "0.05"]
+    process = _process(*arguments, "--out", tmp_path / "run")
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("epoch  2/12"):
+            process.send_signal(number)
+            break
+    printed, errors = process.communicate()
+    assert process.returncode == code, errors
+    assert "a second signal ends at once" in errors
+    assert "Traceback" not in errors
+    position = bp.load_checkpoint(tmp_path / "run" / runs.WEIGHTS).position
+    stopped = f"Stopped by {number.name} in epoch {position.epoch}, after batch {position.batch}; saved in {tmp_path}"
+    assert stopped in printed
+    assert f"python scripts/train.py --resume {tmp_path / 'run'}" in printed
+    assert position.epoch <= 12
+    assert run("--resume", tmp_path / "run")[0] == 0
+    _assert_same(tmp_path / "run", alone(*arguments))
+
+
+@pytest.mark.parametrize("numbers", [("SIGINT", "SIGTERM"), ("SIGTERM", "SIGINT")], ids=str)
+def test_a_second_signal_ends_at_once(numbers: tuple[str, str]) -> None:
+    code = f"""
+import os, signal, time, runs
+with runs.signals_kept() as held:
+    os.kill(os.getpid(), signal.{numbers[0]})
+    print(held, flush=True)
+    os.kill(os.getpid(), signal.{numbers[1]})
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", code]
+    path = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
+    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == -signal.Signals[numbers[1]]
+    assert numbers[0] in done.stdout
+
+
+@pytest.mark.parametrize("after", [0, 1, 6])
+@pytest.mark.parametrize("before", [True, False], ids=["before the save", "behind it"])
+@pytest.mark.parametrize("parts", [[], PARTS], ids=["epochs", "parts"])
+def test_a_run_killed_at_a_save_goes_on(
+    tmp_path: Path,
+    run: Run,
+    alone: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+    before: bool,
+    parts: list[str],
+) -> None:
+    """Killed before its first checkpoint too; the metrics of the epoch before the save are on the disk already."""
+    save, left = bp.save, [after]
+
+    def killing(*arguments: Any, **more: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0 and before:
+            raise KilledError
+        save(*arguments, **more)
+        if left[0] < 0:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bp_torch.save", killing)
+        try:
+            run(*SHORT, *parts, "--out", tmp_path / "run")
+        except KilledError:
+            pass
+        else:
+            assert (after, parts) == (6, []), "it was to be killed"
+    code, printed = run("--resume", tmp_path / "run")
+    assert code == 0, printed
+    _assert_same(tmp_path / "run", alone(*SHORT, *parts))
+
+
+def test_a_half_written_line_of_metrics_is_written_again(
+    tmp_path: Path, run: Run, alone: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = runs.add_metrics
+
+    def half(out: Path, record: bp.Record) -> None:
+        add(out, record)
+        if record.epoch == 3:
+            path = out / runs.METRICS
+            path.write_bytes(path.read_bytes()[:-30])
+            raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(runs, "add_metrics", half)
+        run(*SHORT, "--out", tmp_path / "run")
+    assert run("--resume", tmp_path / "run")[0] == 0
+    _assert_same(tmp_path / "run", alone(*SHORT))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(
+    tmp_path: Path, run: Run, alone: Callable[..., Path]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(alone(*SHORT), out)
+    (out / runs.WEIGHTS).write_bytes((out / runs.WEIGHTS).read_bytes()[:-1])
+    code, printed = run("--resume", out)
+    assert code == 0
+    assert f"{out / runs.WEIGHTS} can't be loaded: the run goes on from the one before, {out}" in printed
+    _assert_same(out, alone(*SHORT))
+    durable.previous(out / runs.WEIGHTS).write_bytes(b"")
+    (out / runs.WEIGHTS).write_bytes(b"")
+    code, printed = run("--resume", out)
+    assert code == 2
+    assert "is damaged or not a network" in printed
+
+
+def test_a_full_disk_ends_the_run_in_one_sentence_and_it_goes_on(
+    tmp_path: Path, run: Run, alone: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, left = durable.write, [4]
+
+    def full(*arguments: Any, **more: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write", full)
+        code, printed = run(*SHORT, "--out", tmp_path / "run")
+    assert code == 2
+    assert "can't be written (No space left on device): make room" in printed
+    assert "Traceback" not in printed
+    assert run("--resume", tmp_path / "run")[0] == 0
+    _assert_same(tmp_path / "run", alone(*SHORT))
+
+
+def test_a_finished_run_says_so(tmp_path: Path, run: Run, alone: Callable[..., Path]) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(alone(*SHORT), out)
+    code, printed = run("--resume", out)
+    assert code == 0
+    assert f"The run in {out} is finished: all of its 4 epochs are trained." in printed
+    _assert_same(out, alone(*SHORT))
+
+
+REFUSED = [
+    (["--lr", "0.5"], "--lr 0.5 contradicts the run in {run}, which has 3.0: leave --lr away"),
+    (["--seed", "1"], "--seed 1 contradicts"),
+    (["--batch-size", "20"], "--batch-size 20 contradicts"),
+    (["--epochs", "5"], "--epochs 5 contradicts"),
+    (["--checkpoint-every", "2"], "--checkpoint-every 2.0 contradicts"),
+    (["--dataset", "mnist"], "--dataset mnist contradicts"),
+    (["--out", "elsewhere"], "leave --out away"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[" ".join(arguments) for arguments, _ in REFUSED])
+def test_options_that_contradict_the_run_are_refused(
+    run: Run, alone: Callable[..., Path], arguments: list[str], message: str
+) -> None:
+    code, printed = run("--resume", alone(*SHORT), *arguments)
+    assert code == 2
+    assert message.format(run=alone(*SHORT)) in printed
+
+
+def test_options_that_agree_with_the_run_are_taken(tmp_path: Path, run: Run, alone: Callable[..., Path]) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(alone(*SHORT), out)
+    assert run("--resume", out, "--lr", "3", "--seed", "0", "--device", "cpu", "--hidden", "12")[0] == 0
+
+
+def test_what_is_no_run_or_another_runs_is_refused(tmp_path: Path, run: Run, alone: Callable[..., Path]) -> None:
+    out = tmp_path / "run"
+    code, printed = run("--resume", out)
+    assert (code, "is not a run that scripts/train.py started" in printed) == (2, True)
+    shutil.copytree(alone(*SHORT), out)
+    config = json.loads((out / runs.CONFIG).read_text())
+    metrics = (out / runs.METRICS).read_text()
+    for content, message in (("[]", "is no table"), ("{", "has no config.json"), ("{}", "other settings than")):
+        (out / runs.CONFIG).write_text(content)
+        code, printed = run("--resume", out)
+        assert (code, message in printed) == (2, True)
+    (out / runs.CONFIG).write_text(json.dumps({**config, "lr": 0.5}))
+    code, printed = run("--resume", out)
+    assert (code, "was saved with other settings than" in printed) == (2, True)
+    (out / runs.CONFIG).write_text(json.dumps(config))
+    for content, message in (("", "does not hold epochs 1 to 4"), (metrics[5:], "holds a line that is no epoch's")):
+        (out / runs.METRICS).write_text(content)
+        code, printed = run("--resume", out)
+        assert (code, message in printed) == (2, True)
+
+
+def test_a_part_of_an_epoch_between_saves_may_hold_several_places_to_stop_at() -> None:
+    """A signal does not wait for a quarter of a long epoch."""
+    net = bp.Network.create([2, 1])
+    places = [*((1, batch) for batch in range(100, 1000, 100)), *((2, batch) for batch in range(0, 1000, 100)), (3, 0)]
+    records = [bp.Record(1, 0.1, None, None, 1.0, 1.0, bp.Position(*place)) for place in places]
+    saved: list[tuple[int, int]] = []
+    for signals in ([], [signal.SIGTERM]):
+        saved.clear()
+        list(runs.kept(records, net, lambda position: saved.append(position[:2]), 2, 0.25, 1000, signals))
+        assert saved == (
+            [(1, 100)] if signals else [(1, 300), (1, 600), (1, 900), (2, 0), (2, 300), (2, 600), (2, 900), (3, 0)]
+        )
+
+
+def test_checkpoint_every_chooses_when_to_save(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last epoch is always saved; positions (epoch, batch) are those of what is still to come."""
+    saved: list[tuple[int, int]] = []
+    monkeypatch.setattr("bp_torch.save", lambda *_, position=(1, 0), **__: saved.append(position[:2]))
+    wanted = {
+        "3": [(1, 0), (4, 0), (5, 0)],
+        "0.5": [(1, 0), *(place for epoch in range(1, 5) for place in ((epoch, 72), (epoch + 1, 0)))],
+    }
+    for every, positions in wanted.items():
+        saved.clear()
+        assert run(*SHORT, "--checkpoint-every", every, "--out", tmp_path / every)[0] == 0
+        assert saved == positions
+    for every in ("0", "-1", "1.5", "nan"):
+        code, printed = run(*SHORT, "--checkpoint-every", every, "--out", tmp_path / "run")
+        assert (code, "--checkpoint-every must be" in printed) == (2, True)
+
+
+def test_a_divergence_leaves_the_checkpoint_of_before(tmp_path: Path, run: Run) -> None:
+    arguments = [*SHORT, "--activation", "identity", "--cost", "softmax_cross_entropy", "--lr", "1e30"]
+    code, printed = run(*arguments, "--out", tmp_path / "run")
+    assert code == 1
+    assert "Training stopped in epoch 1" in printed
+    found = bp.load_checkpoint(tmp_path / "run" / runs.WEIGHTS)
+    assert found.position == bp.Position()
+    code, printed = run("--resume", tmp_path / "run")
+    assert (code, "Training stopped in epoch 1" in printed) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [[], ["--", "--checkpoint-every", "0.1"]], ids=["epochs", "parts"])
+def test_the_soak_loses_nothing(parts: list[str]) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "soak.py"), "--kills", "3", *parts]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 lost, 0 differing bits" in done.stdout
