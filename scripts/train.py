@@ -1,4 +1,4 @@
-"""Trains a network on MNIST or on the embedded digits, and keeps the run in a folder.
+"""Trains a network on MNIST, another set of images or a table, and keeps the run in a folder.
 
 Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic cost, on MNIST.
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 import common
 import plots
 import torch
-from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import checks
@@ -25,10 +24,10 @@ from bp_torch.training.progress import shown
 
 EXAMPLE = """example:
   python scripts/train.py --dataset digits
+  python scripts/train.py --dataset flowers.csv --target species
   python scripts/train.py --hidden 128 --activation relu --cost softmax_cross_entropy --batch-size 32 --epochs 10
 """
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-INPUTS = {"mnist": 784, "digits": 64}
 
 
 def parse() -> argparse.Namespace:
@@ -69,51 +68,54 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
-    book = options.activation == "sigmoid" and options.cost == "quadratic"
+    options.device = common.device_named(options.device)
+    checks.whole("--epochs", options.epochs, 1)
+    checks.whole("--batch-size", options.batch_size, 1)
+    if options.lr is not None:
+        checks.positive("--lr", options.lr)
+    probe = _network(options, 1, 1)  # what is wrong with an option is said before any data is read
+    checked(options.engine, probe, options.batch_size, options.precision)
+    data, test = (
+        common.load(options.dataset, split, options.data_dir, options.target, options.device, DTYPES[options.dtype])
+        for split in ("train", "test")
+    )
+    if data.x.shape[1] != test.x.shape[1]:
+        raise bp.DataError(f"{options.dataset}: the test examples have {test.x.shape[1]} values, not {data.x.shape[1]}")
+    if data.classes is None and options.cost != "quadratic":
+        raise ValueError(f"{options.target} is real-valued: train on it with --cost quadratic, not {options.cost}")
+    book = options.activation == "sigmoid" and options.cost == "quadratic" and data.classes is not None
     if options.lr is None:
         options.lr = 3.0 if book else 0.1
     if options.init is None and book and options.dataset == "mnist":
         options.init = "normal"
-    options.device = common.device_named(options.device)
-    checks.whole("--epochs", options.epochs, 1)
-    checks.whole("--batch-size", options.batch_size, 1)
-    checks.positive("--lr", options.lr)
-    net = bp.Network.create(
-        [INPUTS[options.dataset], *_widths(options.hidden), 10],
-        hidden=options.activation,
-        cost=options.cost,
-        init=options.init,
-        seed=options.seed,
-        device=options.device,
-        dtype=DTYPES[options.dtype],
-    )
+    net = _network(options, data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
     checked(options.engine, net, options.batch_size, options.precision)
-    out = _new_folder(options.out, options.dataset)
-    try:
-        data, test = (common.load(options.dataset, split, options.data_dir, net) for split in ("train", "test"))
-    except BaseException:
-        out.rmdir()  # nothing is in it yet, and the next try may name it again
-        raise
-    settings = {name: value for name, value in vars(options).items() if name not in ("out", "data_dir", "check")}
+    out = _new_folder(options.out, Path(options.dataset).stem)
+    settings = {name: value for name, value in vars(options).items() if name not in ("out", "check")}
+    settings |= common.origin(options.dataset, options.data_dir)
     versions = {"bp_torch": bp.__version__, "torch": torch.__version__, "python": platform.python_version()}
     (out / "config.json").write_text(
-        json.dumps({**settings, "sizes": net.sizes, "versions": versions}, indent=2) + "\n"
+        json.dumps({**settings, "sizes": net.sizes, "classes": data.classes, "versions": versions}, indent=2) + "\n"
     )
 
     print(
         f"{net.sizes}, {options.activation}, {options.cost}, on {options.dataset}, {options.device}; run folder {out}"
     )
+    if common.is_table(options.dataset):
+        kinds = f"{len(data.classes)} classes, {', '.join(data.classes[:10])}" if data.classes else "real-valued"
+        print(f"{options.target}: {kinds}; {len(data.x)} rows to train on, {len(test.x)} to test")
     if options.check:
-        bp.check(net.to(torch.float64), data[0][:20].double(), data[1][:20])
+        y = data.y[:20]
+        bp.check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
     records: list[bp.Record] = []
     started = time.perf_counter()
     training = bp.train(
         net,
-        data,
+        (data.x, data.y),
         epochs=options.epochs,
         batch_size=options.batch_size,
         lr=options.lr,
-        validation=test,
+        validation=(test.x, test.y),
         seed=options.seed,
         engine=options.engine,
         precision=options.precision,
@@ -127,12 +129,24 @@ def main() -> int:
     finally:  # also after a divergence or an interrupt: what was learned until then is kept
         _keep(out, net, test, records)
     seconds = time.perf_counter() - started
-    best = max(records, key=_accuracy)
     print(f"Trained for {len(records)} epochs in {seconds:.1f} s.")
-    print(f"Test accuracy: final {_accuracy(records[-1]):.2%}, best {_accuracy(best):.2%} (epoch {best.epoch}).")
-    print(f"The run is in {out}: weights.safetensors, config.json, metrics.jsonl, confusion.png.")
+    print(_summary(records))
+    print(f"The run is in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}.")
     print(f"Its curve: {out / 'curve.png'}")
     return 0
+
+
+def _network(options: argparse.Namespace, inputs: int, outputs: int, output: str | None = None) -> bp.Network:
+    return bp.Network.create(
+        [inputs, *_widths(options.hidden), outputs],
+        hidden=options.activation,
+        cost=options.cost,
+        output=output,
+        init=options.init,
+        seed=options.seed,
+        device=options.device,
+        dtype=DTYPES[options.dtype],
+    )
 
 
 def _widths(hidden: str) -> list[int]:
@@ -159,15 +173,22 @@ def _new_folder(chosen: str | None, dataset: str) -> Path:
     return out
 
 
-def _keep(out: Path, net: bp.Network, test: tuple[Tensor, Tensor], records: list[bp.Record]) -> None:
+def _keep(out: Path, net: bp.Network, test: common.Split, records: list[bp.Record]) -> None:
     bp.save(out / "weights.safetensors", net)
-    plots.confusion(out / "confusion.png", test[1], net.predict(test[0]))
+    if test.classes:
+        plots.confusion(out / "confusion.png", test.y, net.predict(test.x))
     if records:
         plots.curve(out / "curve.png", records, f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}")
 
 
-def _accuracy(record: bp.Record) -> float:
-    return record.validation_accuracy or 0.0
+def _summary(records: list[bp.Record]) -> str:
+    if records[-1].validation_accuracy is None:
+        costs = {record.epoch: record.validation_cost or 0.0 for record in records}
+        best = min(costs, key=costs.__getitem__)
+        return f"Test cost: final {costs[len(costs)]:.5f}, best {costs[best]:.5f} (epoch {best})."
+    accuracies = {record.epoch: record.validation_accuracy or 0.0 for record in records}
+    best = max(accuracies, key=accuracies.__getitem__)
+    return f"Test accuracy: final {accuracies[len(accuracies)]:.2%}, best {accuracies[best]:.2%} (epoch {best})."
 
 
 if __name__ == "__main__":
