@@ -131,6 +131,8 @@ def _read(path: Path, file: TextIO, target: str) -> _Cells:
 
 def _lines(path: Path, file: TextIO) -> Iterator[str]:
     while line := file.readline(LONGEST_LINE):
+        if "\0" in line:
+            raise DataError(f"{path} holds NUL characters, so it is no text: save it as CSV in UTF-8")
         if len(line) == LONGEST_LINE:
             raise DataError(f"{path} has a line of over {LONGEST_LINE:,} characters: is it a CSV table?")
         yield line
@@ -192,6 +194,8 @@ def _bad_cells(path: Path, faults: Sequence[str], count: int) -> DataError:
 
 def _targets(path: Path, target: str, cells: _Cells) -> tuple[Tensor, tuple[str, ...] | None]:
     """Class indices (m,) int64 and the classes' names; or a real-valued column (m, 1) float64 and None."""
+    if cells.target.count(cells.target[0]) == len(cells.target):
+        raise DataError(f"{path}, column {target!r} holds one value only, so that nothing can be learned: add others")
     numbers = {text: _number(text) for text in set(cells.target)}
     values = {number for number in numbers.values() if number is not None}
     whole = all(value.is_integer() for value in values) and len(values) <= FEW

@@ -213,7 +213,7 @@ while sys.stdin.readline() == "start\\n":
     if not child:
         try:
             x, y = bp.data.mnist("train", root=sys.argv[3])
-            print(x.sum().item(), y.sum().item(), flush=True)
+            os.write(1, f"{x.sum().item()} {y.sum().item()}\\n".encode())  # in one piece
         finally:
             os._exit(0)
     print(child, flush=True)
