@@ -17,6 +17,7 @@ import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -47,7 +48,7 @@ TOKENS = [
         b"\xef\xbb\xbf",
     ),
     *(b"kind", b"a", b"nan", b"inf", b"-inf", b"1e308", b"-1e308", b"1e999", b"1e-999", b"-0", b"1_0", b"NA", b"?"),
-    *(b"0x1", b"1" * 400, b"9" * 20, b"2.5", b"7"),
+    *(b"\xff", b"\xef\xbb\xbf", b"0x1", b"1" * 400, b"9" * 20, b"2.5", b"7"),
     *(text.encode() for text in ("é", "\N{ARABIC-INDIC DIGIT ONE}", "\x85", "\u2028", "\N{PARTY POPPER}")),
 ]
 
@@ -247,8 +248,7 @@ def main() -> int:
 
 def guided(reader: str, minutes: float) -> int:
     """The same check with inputs that atheris chooses by the lines they reach; it ends the process itself."""
-    import atheris  # pyright: ignore[reportMissingImports]  (an extra tool: see the module's docstring)
-
+    atheris = import_module("atheris")  # a tool of its own, which the suite does without
     check, seeds, _ = READERS[reader]
     for function in (bp.data.idx, bp.data.table):
         for value in vars(sys.modules[function.__module__]).values():

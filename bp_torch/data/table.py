@@ -161,13 +161,17 @@ def _target_column(path: Path, header: Sequence[str], target: str) -> int:
     return header.index(target)
 
 
+def _is_float(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _number(cell: str) -> float | None:
     """A cell as a finite number. Python's own 1_000 is none."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in cell else None
+    return float(cell) if _is_float(cell) and math.isfinite(float(cell)) and "_" not in cell else None
 
 
 def _numbers(row: list[str]) -> list[float] | None:
@@ -200,7 +204,8 @@ def _targets(path: Path, target: str, cells: _Cells) -> tuple[Tensor, tuple[str,
     values = {number for number in numbers.values() if number is not None}
     whole = all(value.is_integer() for value in values) and len(values) <= FEW
     text = [text for text, number in numbers.items() if number is None]
-    if text and whole:  # text only, or codes such as 0, 1, A, B
+    slip = any(_is_float(cell) for cell in text) and values  # inf or 1_0 among numbers
+    if text and whole and not slip:  # text only, or codes such as 0, 1, A, B
         names = sorted(numbers)
         index = {name: k for k, name in enumerate(names)}
         return torch.tensor([index[cell] for cell in cells.target]), tuple(names)

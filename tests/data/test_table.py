@@ -34,14 +34,16 @@ def refusal(path: Path, target: str = "kind") -> str:
 
 def test_strings_in_the_target_become_sorted_classes(tmp_path: Path) -> None:
     found = bp.data.table(made(tmp_path, flowers()), target="kind")
-    assert found.classes == ("aster", "iris", "rose")
+    classes = found.classes
+    assert classes is not None
+    assert classes == ("aster", "iris", "rose")
     assert found.columns == ("length", "area")
     (x, y), (x_test, y_test) = found.train, found.test
     assert (x.shape, x_test.shape, x.dtype, y.dtype) == ((24, 2), (6, 2), torch.float32, torch.int64)
     rows = (torch.cat([x, x_test]).double() * found.scale + found.mean).round().long()
     for (length, area), label in zip(rows.tolist(), torch.cat([y, y_test]).tolist(), strict=True):
         assert area == (length // 10) ** 2
-        assert found.classes[label] == ("iris", "aster", "rose")[length // 10 % 3]
+        assert classes[label] == ("iris", "aster", "rose")[length // 10 % 3]
     assert sorted(rows[:, 0].tolist()) == [10 * k for k in range(30)]
     assert y_test.bincount().tolist() == [2, 2, 2]
 
@@ -149,6 +151,12 @@ def test_many_bad_cells_are_counted(tmp_path: Path) -> None:
     text = "length,area,kind\n" + 4 * "x,,rose\n"
     said = refusal(made(tmp_path, text))
     assert "row 3 (line 4), column 'length' holds 'x', which is not a finite number; and 3 more." in said
+
+
+@pytest.mark.parametrize("slip", ["inf", "1_0", "1e999"])
+def test_a_slip_among_whole_numbers_is_no_class(tmp_path: Path, slip: str) -> None:
+    text = f"a,t\n1,0\n2,1\n3,{slip}\n4,0\n"
+    assert f"row 3 (line 4), column 't' holds '{slip}'" in refusal(made(tmp_path, text), "t")
 
 
 def test_a_slip_in_a_real_valued_target_is_no_class(tmp_path: Path) -> None:
