@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/chapter.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/chapter.md", "docs/reliability-data.md"])
 def test_links(document: str) -> None:
     links = LINK.findall((ROOT / document).read_text())
     assert links

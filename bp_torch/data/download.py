@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -59,11 +59,12 @@ def opened(raw: Path, name: str, md5: str | None) -> tuple[Path, BinaryIO] | Non
         candidates.append(((raw / name).with_suffix(""), "sha256", known.content))
     for path, algorithm, digest in candidates:
         if path.is_file():
-            file = path.open("rb")
-            if digest in (None, hashlib.file_digest(file, algorithm).hexdigest()):
-                file.seek(0)
-                return path, file
-            file.close()
+            with ExitStack() as stack:
+                file = stack.enter_context(path.open("rb"))
+                if digest in (None, hashlib.file_digest(file, algorithm).hexdigest()):
+                    file.seek(0)
+                    stack.pop_all()  # it stays open, for the caller
+                    return path, file
     return None
 
 

@@ -71,13 +71,14 @@ def _read(raw: Path, split: str, resources: list[tuple[str, str]]) -> tuple[Tens
     """Images and labels of a split, uint8, if both of its files are there and verified."""
     md5 = dict(resources)
     with ExitStack() as stack:
-        files = [download.opened(raw, f"{name}.gz", md5[f"{name}.gz"]) for name in names(split)]
-        for found in files:
-            if found is not None:
-                stack.enter_context(found[1])
+        files = []
+        for name in names(split):
+            found = download.opened(raw, f"{name}.gz", md5[f"{name}.gz"])
+            if found is None:
+                return None
+            stack.enter_context(found[1])
+            files.append(found)
         images, labels = files
-        if images is None or labels is None:
-            return None
         x, y = pair(images, labels)
     if x.shape[1:] != (SIDE, SIDE):
         raise DataError(f"{images[0]} holds images of {tuple(x.shape[1:])} pixels, not {SIDE}×{SIDE}: correct the file")
