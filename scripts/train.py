@@ -7,6 +7,7 @@ import argparse
 import json
 import platform
 import tempfile
+import textwrap
 import time
 from dataclasses import asdict
 from datetime import datetime
@@ -102,7 +103,11 @@ def main() -> int:
         f"{net.sizes}, {options.activation}, {options.cost}, on {options.dataset}, {options.device}; run folder {out}"
     )
     if common.is_table(options.dataset):
-        kinds = f"{len(data.classes)} classes, {', '.join(data.classes[:10])}" if data.classes else "real-valued"
+        kinds = (
+            f"{len(data.classes)} classes, {textwrap.shorten(', '.join(data.classes), 100)}"
+            if data.classes
+            else "real-valued"
+        )
         print(f"{options.target}: {kinds}; {len(data.x)} rows to train on, {len(test.x)} to test")
     if options.check:
         y = data.y[:20]
