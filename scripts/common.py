@@ -1,33 +1,124 @@
 """What the command-line programs share: the data sets by name, the device, and how bad input ends."""
 
 import argparse
+import functools
+import hashlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 import bp_torch as bp
 
-DATASETS = ("mnist", "digits")
+DOWNLOADED = {"mnist": bp.data.mnist, "fashion-mnist": bp.data.fashion_mnist, "kmnist": bp.data.kmnist}
+DATASETS = ("mnist", "digits", "fashion-mnist", "kmnist", "idx")
+TABLES = (".csv", ".tsv")
 
 
-def load(dataset: str, split: str, data_dir: str, net: bp.Network) -> tuple[Tensor, Tensor]:
-    """A split of a data set by name, on the network's device and with x in its dtype."""
-    like = net.layers[0].w
-    if dataset == "mnist":
-        x, y = bp.data.mnist(split, root=data_dir, device=like.device)
+class Split(NamedTuple):
+    """A split of a data set: x (m, n); y (m,) class indices, or (m, 1) if real-valued.
+
+    classes: their names, None for a real-valued target. unit: how much of the target's own unit a step of 1 in y is.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...] | None
+    unit: float = 1.0
+
+
+def load(dataset: str, split: str, data_dir: str | None, target: str | None, device: str, dtype: torch.dtype) -> Split:
+    """A split ("train" or "test") of a data set by name, or of a table by its path, in this dtype and on this device.
+
+    data_dir: the folder of the IDX files for idx; for what is downloaded, where it is or goes (None: data). target: the
+    column to predict, for a table and nothing else.
+    """
+    if is_table(dataset) != (target is not None):
+        raise ValueError("--target COLUMN says what to predict in --dataset FILE.csv: give both or neither")
+    if is_table(dataset):
+        table = _table(dataset, str(target))
+        x, y = table.train if split == "train" else table.test
+        found = Split(x, y, table.classes, table.target_scale)
+    elif dataset == "idx":
+        if data_dir is None:
+            raise ValueError("--dataset idx needs --data-dir DIR, the folder of the four IDX files")
+        x, y = bp.data.idx(data_dir, split)
+        found = Split(x, y, tuple(map(str, range(int(y.max()) + 1))))
     else:
-        x, y = bp.data.digits(split, device=like.device)
-    return x.to(like.dtype), y
+        x, y = bp.data.digits(split) if dataset == "digits" else DOWNLOADED[dataset](split, root=data_dir or "data")
+        found = Split(x, y, tuple("0123456789"))
+    if split == "train" and found.classes is not None and len(found.classes) < 2:
+        raise bp.DataError(f"{dataset}: all training examples are of one class, so that nothing can be learned")
+    y = found.y.to(device) if found.classes else found.y.to(device, dtype)
+    return found._replace(x=found.x.to(device, dtype), y=y)
+
+
+_table = functools.cache(lambda path, target: bp.data.table(path, target=target))  # both splits from one reading
+
+
+def is_table(dataset: str) -> bool:
+    return Path(dataset).suffix.lower() in TABLES
+
+
+def sha256(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def origin(dataset: str) -> dict[str, str]:
+    """What the data of a run is known again by: a table's place, and what is in it."""
+    return {"dataset": str(Path(dataset).resolve()), "sha256": sha256(dataset)} if is_table(dataset) else {}
+
+
+def folder(dataset: str, data_dir: str | None) -> str | None:
+    """The folder that the data was read from, in full, for a run that is evaluated from another one."""
+    return None if dataset == "digits" or is_table(dataset) else str(Path(data_dir or "data").resolve())
+
+
+def of_run(options: argparse.Namespace, config: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    """The data set, folder and target column of a run, by its config.json, where no option says otherwise."""
+    dataset = options.dataset or config["dataset"]
+    kept = config.get("data_dir")
+    data_dir = options.data_dir or (kept if kept and Path(kept).is_dir() and dataset == config["dataset"] else None)
+    if not is_table(dataset):
+        return dataset, data_dir, options.target
+    if Path(dataset).is_file() and sha256(dataset) != config.get("sha256"):
+        raise ValueError(
+            f"{dataset} is not, or is no longer, the table that {options.run} was trained on: its scaling and its test "
+            f"rows would be others; train on it with scripts/train.py"
+        )
+    return dataset, data_dir, options.target or config.get("target")
 
 
 def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> None:
-    parser.add_argument("--dataset", choices=DATASETS, default=default, help=f"default: {default or 'that of the run'}")
-    parser.add_argument("--data-dir", default="data", metavar="DIR", help="where MNIST/raw is or goes (default: data)")
+    parser.add_argument(
+        "--dataset",
+        type=_dataset,
+        default=default,
+        metavar="NAME",
+        help=f"{', '.join(DATASETS)}, or a table FILE.csv or FILE.tsv (default: {default or 'that of the run'})",
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="where downloads are or go, or the folder of the four files of idx "
+        f"(default: {'data' if default else 'that of the run'})",
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="the column of FILE.csv to predict; the others are features")
     parser.add_argument(
         "--device", default="auto", help="auto (the default: cuda where there is one), cpu, cuda, cuda:N"
     )
+
+
+def _dataset(name: str) -> str:
+    if name not in DATASETS and not is_table(name):
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {name!r} (choose from {', '.join(DATASETS)}, or name a FILE.csv or FILE.tsv)"
+        )
+    return name
 
 
 def device_named(name: str) -> str:

@@ -21,18 +21,19 @@ def curve(path: Path, records: Sequence[Record], title: str) -> None:
     """Cost and test accuracy by epoch, as a PNG."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
-    cost, accuracy = figure.subplots(1, 2)
+    scored = records[-1].validation_accuracy is not None  # real-valued targets have no accuracy
+    cost, *others = figure.subplots(1, 1 + scored, squeeze=False)[0]
     epochs = [record.epoch for record in records]
     cost.plot(epochs, [record.cost for record in records], ".-", label="training")
     cost.plot(epochs, [record.validation_cost for record in records], ".-", label="test")
     cost.set(xlabel="epoch", ylabel="cost C", yscale="log")
     cost.legend()
-    accuracy.plot(
-        epochs, [100 * (record.validation_accuracy or 0) for record in records], ".-", color="C1", label="test"
-    )
-    accuracy.set(xlabel="epoch", ylabel="accuracy, %")
-    accuracy.legend(loc="lower right")
-    for axes in (cost, accuracy):
+    for accuracy in others:
+        shares = [100 * (record.validation_accuracy or 0) for record in records]
+        accuracy.plot(epochs, shares, ".-", color="C1", label="test")
+        accuracy.set(xlabel="epoch", ylabel="accuracy, %")
+        accuracy.legend(loc="lower right")
+    for axes in (cost, *others):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=110)

@@ -1,8 +1,9 @@
 """Evaluates a saved run on a data set, or reads digits from image files.
 
-RUN is a folder written by scripts/train.py. Without images: cost and accuracy on the test set the run was made with.
-With images: the digit of each and the probability that the network gives every digit (for sigmoid outputs, which are
-ten separate yes-or-no answers, the ten probabilities need not sum to 100 %).
+RUN is a folder written by scripts/train.py. Without images: cost and accuracy on the test set the run was made with;
+for a real-valued target, in place of the accuracy, the root mean square error in the target's own unit. With images:
+the digit of each and the probability that the network gives every digit (for sigmoid outputs, which are ten separate
+yes-or-no answers, the ten probabilities need not sum to 100 %).
 """
 
 import argparse
@@ -41,16 +42,26 @@ def main() -> int:
     if not (options.run / "weights.safetensors").is_file() or not (options.run / "config.json").is_file():
         raise ValueError(f"{options.run} is not a run folder: name one that scripts/train.py wrote")
     net = bp.load(options.run / "weights.safetensors", device=common.device_named(options.device))
+    like = net.layers[0].w
+    config = json.loads((options.run / "config.json").read_text())
     if options.images:
         side = math.isqrt(net.sizes[0])
-        x = torch.stack([pixels(path, side) for path in options.images]).to(net.layers[0].w)
+        if side * side != net.sizes[0] or common.is_table(config["dataset"]):
+            raise ValueError(f"{options.run} was not trained on square images: it takes {net.sizes[0]} values")
+        x = torch.stack([pixels(path, side) for path in options.images]).to(like)
         for path, outputs in zip(options.images, net.forward(x).a[-1].tolist(), strict=True):
             shares = "  ".join(f"{digit}: {share:.1%}" for digit, share in enumerate(outputs))
             print(f"{path}: {outputs.index(max(outputs))}  ({shares})")
         return 0
-    dataset = options.dataset or json.loads((options.run / "config.json").read_text())["dataset"]
-    x, y = common.load(dataset, "test", options.data_dir, net)
-    print(f"{dataset}, {len(x)} test digits: accuracy {net.accuracy(x, y):.2%}, cost {net.cost(x, y):.5f}")
+    dataset, data_dir, target = common.of_run(options, config)
+    test = common.load(dataset, "test", data_dir, target, str(like.device), like.dtype)
+    if test.classes:
+        found = f"accuracy {net.accuracy(test.x, test.y):.2%}"
+    else:
+        away = (net.forward(test.x).a[-1] - test.y).square().mean().sqrt().item() * test.unit
+        found = f"root mean square error {away:.5g} (in {target})"
+    things = "digits" if dataset in ("mnist", "digits") else "examples"
+    print(f"{dataset}, {len(test.x)} test {things}: {found}, cost {net.cost(test.x, test.y):.5f}")
     return 0
 
 

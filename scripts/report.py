@@ -54,9 +54,10 @@ def main() -> int:
     seen = observations.read(run / observations.FILE) if (run / observations.FILE).is_file() else None
     if seen is not None and seen.sizes != net.sizes:
         raise ValueError(f"{run / observations.FILE} is of a network {seen.sizes}, and the run's is {net.sizes}")
-    dataset = options.dataset or config["dataset"]
-    test = common.load(dataset, "test", options.data_dir, net)
-    shown = contents(run.resolve().name, net, config | {"dataset": dataset}, records, test, seen)
+    dataset, data_dir, target = common.of_run(options, config)
+    like = net.layers[0].w
+    test = common.load(dataset, "test", data_dir, target, str(like.device), like.dtype)
+    shown = contents(run.resolve().name, net, config | {"dataset": dataset}, records, (test.x, test.y), seen)
     path = run / "report.html"
     path.write_text(page(shown), encoding="utf-8")
     print(f"The report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
@@ -102,7 +103,7 @@ def contents(
 ) -> dict[str, Any]:
     """All that the page shows, as JSON; arrays as `packed`."""
     side = math.isqrt(net.sizes[0])
-    image = side * side == net.sizes[0] and side >= 5 and not config["dataset"].lower().endswith(".csv")
+    image = side * side == net.sizes[0] and side >= 5 and not common.is_table(config["dataset"])
     return {
         "name": name,
         "sizes": net.sizes,

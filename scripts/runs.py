@@ -58,9 +58,11 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     config = _config(Path(options.resume))
     if "device" in given:
         given["device"] = common.device_named(given["device"])
+    if "dataset" in given:
+        given |= common.origin(given["dataset"]) if Path(given["dataset"]).is_file() else {}
     if "out" in given:
         raise ValueError("--resume goes on in the run's own folder: leave --out away")
-    for name in config.keys() & given.keys():
+    for name in config.keys() & given.keys() - {"data_dir", "sha256"}:  # the data may have moved
         if config[name] != given[name]:
             option = "--" + name.replace("_", "-")
             raise ValueError(
@@ -82,9 +84,12 @@ def _config(out: Path) -> dict[str, Any]:
     return config
 
 
-def begin(out: Path, net: bp.Network, settings: dict[str, Any], versions: dict[str, str]) -> None:
-    """The folder of a run that has not trained yet: its first checkpoint holds the weights that it starts from."""
-    config = {**settings, "sizes": net.sizes, "versions": versions}
+def begin(out: Path, net: bp.Network, settings: dict[str, Any], about: dict[str, Any]) -> None:
+    """The folder of a run that has not trained yet: its first checkpoint holds the weights that it starts from.
+
+    settings: what the run depends on. about: what else config.json says of it.
+    """
+    config = {**settings, "sizes": net.sizes, **about}
     durable.write(out / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
     bp.save(out / WEIGHTS, net, settings=settings)
 
@@ -101,6 +106,8 @@ def resume(out: Path, fresh: bp.Network, settings: dict[str, Any]) -> tuple[bp.N
         net, position, saved_with, path = fresh, bp.Position(), settings, out / WEIGHTS
     if path != out / WEIGHTS:
         print(f"{out / WEIGHTS} can't be loaded: the run goes on from the one before, {path}", file=sys.stderr)
+    if saved_with.get("sha256") != settings.get("sha256"):
+        raise ValueError(f"{settings['dataset']} has changed since the run began: put the table of then there")
     if saved_with != settings or net.sizes != fresh.sizes:
         raise bp.CheckpointError(f"{path} was saved with other settings than {out / CONFIG} says: put these right")
     lines, records = [], []

@@ -1,10 +1,11 @@
-"""Trains a network on MNIST or on the embedded digits, and keeps the run in a folder.
+"""Trains a network on MNIST, another set of images or a table, and keeps the run in a folder.
 
 Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic cost, on MNIST.
 """
 
 import argparse
 import platform
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import observations
 import plots
 import runs
 import torch
-from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import checks
@@ -24,11 +24,12 @@ from bp_torch.training.progress import shown
 
 EXAMPLE = """example:
   python scripts/train.py --dataset digits
+  python scripts/train.py --dataset flowers.csv --target species
   python scripts/train.py --hidden 128 --activation relu --cost softmax_cross_entropy --batch-size 32 --epochs 10
   python scripts/train.py --resume runs/mine
 """
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-INPUTS = {"mnist": 784, "digits": 64}
+VERSIONS = {"bp_torch": bp.__version__, "torch": torch.__version__, "python": platform.python_version()}
 NOT_SETTINGS = ("out", "data_dir", "check", "resume")
 SECONDS_A_WRITE = 5.0  # between writes of the observations, which cost some 10 ms
 SECONDS_A_STOP = 0.5  # about as long as a signal waits for the next place to stop at
@@ -82,54 +83,45 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
-    book = options.activation == "sigmoid" and options.cost == "quadratic"
-    if options.lr is None:
-        options.lr = 3.0 if book else 0.1
-    if options.init is None and book and options.dataset == "mnist":
-        options.init = "normal"
-    options.device = common.device_named(options.device)
-    checks.whole("--epochs", options.epochs, 1)
-    checks.whole("--batch-size", options.batch_size, 1)
-    checks.positive("--lr", options.lr)
-    if checks.positive("--checkpoint-every", options.checkpoint_every) >= 1 and options.checkpoint_every % 1:
-        raise ValueError(f"--checkpoint-every must be a whole number or below 1, not {options.checkpoint_every:g}")
-    net = bp.Network.create(
-        [INPUTS[options.dataset], *_widths(options.hidden), 10],
-        hidden=options.activation,
-        cost=options.cost,
-        init=options.init,
-        seed=options.seed,
-        device=options.device,
-        dtype=DTYPES[options.dtype],
-    )
-    checked(options.engine, net, options.batch_size, options.precision)
-    settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
-    position, records = bp.Position(), []
-    if options.resume is None:
-        out = runs.new_folder(options.out, options.dataset)
-    else:
-        out = Path(options.resume)
-        net, position, records = runs.resume(out, net, settings)
+    _check(options)
+    out = runs.new_folder(options.out, Path(options.dataset).stem) if options.resume is None else Path(options.resume)
     try:
-        data, test = (common.load(options.dataset, split, options.data_dir, net) for split in ("train", "test"))
+        data, test = _load(options)
+        net, settings = _started(options, data)
     except BaseException:
         if options.resume is None:
             out.rmdir()  # nothing is in it yet, and the next try may name it again
         raise
+    position, records = bp.Position(), []
     if options.resume is None:
-        versions = {"bp_torch": bp.__version__, "torch": torch.__version__, "python": platform.python_version()}
-        runs.begin(out, net, settings, versions)
+        runs.begin(
+            out,
+            net,
+            settings,
+            {
+                "data_dir": common.folder(options.dataset, options.data_dir),
+                "classes": data.classes,
+                "versions": VERSIONS,
+            },
+        )
+    else:
+        net, position, records = runs.resume(out, net, settings)
 
     print(
         f"{net.sizes}, {options.activation}, {options.cost}, on {options.dataset}, {options.device}; run folder {out}"
     )
+    if common.is_table(options.dataset):
+        classes = textwrap.shorten(", ".join(data.classes or ()), 100)
+        kinds = f"{len(data.classes)} classes, {classes}" if data.classes else "real-valued"
+        print(f"{options.target}: {kinds}; {len(data.x)} rows to train on, {len(test.x)} to test")
     if options.check:
-        bp.check(net.to(torch.float64), data[0][:20].double(), data[1][:20])
+        y = data.y[:20]
+        bp.check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
     if position.epoch > options.epochs:
         print(f"The run in {out} is finished: all of its {options.epochs} epochs are trained.")
     elif options.resume is not None:
         print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
-    watch = observations.start(data, test, options.epochs)
+    watch = observations.start((data.x, data.y), (test.x, test.y), options.epochs)
     if options.resume is not None:
         observations.restore(watch, out / observations.FILE, until=position.epoch - 1)
     if position == bp.Position():
@@ -143,21 +135,57 @@ def main() -> int:
     _keep(out, net, test, records, watch)
     if stopped:
         return 128 + stopped
-    seconds = time.perf_counter() - started
-    best = max(records, key=_accuracy)
-    print(f"Trained for {len(records) - already} epochs in {seconds:.1f} s.")
-    print(f"Test accuracy: final {_accuracy(records[-1]):.2%}, best {_accuracy(best):.2%} (epoch {best.epoch}).")
+    print(f"Trained for {len(records) - already} epochs in {time.perf_counter() - started:.1f} s.")
+    print(_summary(records))
     print(f"The run is in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}.")
     print(f"A report of it: python scripts/report.py {out}")
     print(f"Its curve: {out / 'curve.png'}")
     return 0
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Says what is wrong with an option before any data is read."""
+    options.device = common.device_named(options.device)
+    checks.whole("--epochs", options.epochs, 1)
+    checks.whole("--batch-size", options.batch_size, 1)
+    if options.lr is not None:
+        checks.positive("--lr", options.lr)
+    if checks.positive("--checkpoint-every", options.checkpoint_every) >= 1 and options.checkpoint_every % 1:
+        raise ValueError(f"--checkpoint-every must be a whole number or below 1, not {options.checkpoint_every:g}")
+    checked(options.engine, _network(options, 1, 1), options.batch_size, options.precision)
+
+
+def _load(options: argparse.Namespace) -> tuple[common.Split, common.Split]:
+    """The training and the test examples."""
+    data, test = (
+        common.load(options.dataset, split, options.data_dir, options.target, options.device, DTYPES[options.dtype])
+        for split in ("train", "test")
+    )
+    if data.x.shape[1] != test.x.shape[1]:
+        raise bp.DataError(f"{options.dataset}: the test examples have {test.x.shape[1]} values, not {data.x.shape[1]}")
+    if data.classes is None and options.cost != "quadratic":
+        raise ValueError(f"{options.target} is real-valued: train on it with --cost quadratic, not {options.cost}")
+    return data, test
+
+
+def _started(options: argparse.Namespace, data: common.Split) -> tuple[bp.Network, dict[str, Any]]:
+    """The network before training, and all that the run depends on; puts defaults in for what was left out."""
+    book = options.activation == "sigmoid" and options.cost == "quadratic" and data.classes is not None
+    if options.lr is None:
+        options.lr = 3.0 if book else 0.1
+    if options.init is None and book and options.dataset == "mnist":
+        options.init = "normal"
+    net = _network(options, data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
+    checked(options.engine, net, options.batch_size, options.precision)
+    settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
+    return net, {**settings, **common.origin(options.dataset)}
+
+
 def _train(
     options: argparse.Namespace,
     net: bp.Network,
-    data: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
+    data: common.Split,
+    test: common.Split,
     out: Path,
     settings: dict[str, Any],
     position: bp.Position,
@@ -165,15 +193,15 @@ def _train(
     watch: observations.Watch,
 ) -> int:
     """Trains on from this position, adds to the records, and saves; returns the signal that stopped it, or 0."""
-    batches, every = -(-len(data[0]) // options.batch_size), options.checkpoint_every
+    batches, every = -(-len(data.x) // options.batch_size), options.checkpoint_every
     part = min(batches_in(SECONDS_A_STOP, net, options.batch_size), max(1, round(every * batches)))
     training = bp.train(
         net,
-        data,
+        (data.x, data.y),
         epochs=options.epochs,
         batch_size=options.batch_size,
         lr=options.lr,
-        validation=test,
+        validation=(test.x, test.y),
         seed=options.seed,
         engine=options.engine,
         precision=options.precision,
@@ -203,6 +231,19 @@ def _train(
         return signals[0] if signals else 0
 
 
+def _network(options: argparse.Namespace, inputs: int, outputs: int, output: str | None = None) -> bp.Network:
+    return bp.Network.create(
+        [inputs, *_widths(options.hidden), outputs],
+        hidden=options.activation,
+        cost=options.cost,
+        output=output,
+        init=options.init,
+        seed=options.seed,
+        device=options.device,
+        dtype=DTYPES[options.dtype],
+    )
+
+
 def _widths(hidden: str) -> list[int]:
     try:
         return [int(width) for width in hidden.split(",")]
@@ -210,17 +251,22 @@ def _widths(hidden: str) -> list[int]:
         raise ValueError(f"--hidden must list whole numbers, as in 100,50, not {hidden!r}") from None
 
 
-def _keep(
-    out: Path, net: bp.Network, test: tuple[Tensor, Tensor], records: list[bp.Record], watch: observations.Watch
-) -> None:
+def _keep(out: Path, net: bp.Network, test: common.Split, records: list[bp.Record], watch: observations.Watch) -> None:
     observations.write(out / observations.FILE, watch, net)
-    plots.confusion(out / "confusion.png", test[1], net.predict(test[0]))
+    if test.classes:
+        plots.confusion(out / "confusion.png", test.y, net.predict(test.x))
     if records:
         plots.curve(out / "curve.png", records, f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}")
 
 
-def _accuracy(record: bp.Record) -> float:
-    return record.validation_accuracy or 0.0
+def _summary(records: list[bp.Record]) -> str:
+    if records[-1].validation_accuracy is None:
+        costs = {record.epoch: record.validation_cost or 0.0 for record in records}
+        best = min(costs, key=costs.__getitem__)
+        return f"Test cost: final {costs[len(costs)]:.5f}, best {costs[best]:.5f} (epoch {best})."
+    accuracies = {record.epoch: record.validation_accuracy or 0.0 for record in records}
+    best = max(accuracies, key=accuracies.__getitem__)
+    return f"Test accuracy: final {accuracies[len(accuracies)]:.2%}, best {accuracies[best]:.2%} (epoch {best})."
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
         "docs/chapter.md",
         "docs/experiments.md",
         "docs/reliability.md",
+        "docs/reliability-data.md",
         "docs/tutorial.md",
     ],
 )

@@ -1,6 +1,11 @@
-"""Data sets as a pair (x, y): x (m, n) floats in [0, 1], one example a row; y (m,) int64 class indices."""
+"""Data sets as a pair (x, y): x (m, n) floats, one example a row; y (m,) int64 class indices.
+
+Pixels lie in [0, 1]. Only `table` has real-valued targets too: a column y (m, 1).
+"""
 
 from bp_torch.data.digits import digits
-from bp_torch.data.mnist import mnist
+from bp_torch.data.idx import idx
+from bp_torch.data.mnist import fashion_mnist, kmnist, mnist
+from bp_torch.data.table import Table, table
 
-__all__ = ["digits", "mnist"]
+__all__ = ["Table", "digits", "fashion_mnist", "idx", "kmnist", "mnist", "table"]

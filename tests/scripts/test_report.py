@@ -111,7 +111,7 @@ def test_a_run_without_observations_is_reported_without_them(
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_run_gets_a_report(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = run_of_kind(kind, tmp_path / "run", epochs=30 if kind == "wide" else 2)
-    monkeypatch.setattr(common, "load", lambda *_: pair)
+    monkeypatch.setattr(common, "load", lambda *_: common.Split(*pair, None))
     call(report, tmp_path / "run")
     shown = contents(tmp_path / "run")
     assert (shown["side"] > 0) == (KINDS[kind][0][0] in (25, 36, 784))

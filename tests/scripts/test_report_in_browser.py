@@ -135,7 +135,7 @@ def test_any_run_is_drawn_without_an_error(
     if kind not in KINDS:
         (tmp_path / "run" / "observations.safetensors").unlink()
         (tmp_path / "run" / "metrics.jsonl").unlink()
-    monkeypatch.setattr(common, "load", lambda *_: pair)
+    monkeypatch.setattr(common, "load", lambda *_: common.Split(*pair, None))
     call(report, tmp_path / "run")
     chromium.open((tmp_path / "run" / "report.html").as_uri(), 400)
     assert chromium.log() == []

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -84,12 +83,12 @@ def _child(code: str, **more: Any) -> subprocess.CompletedProcess[str]:
 def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path: Path) -> None:
     """A limit on the size of a file, met in the midst of writing it."""
     path = _before(tmp_path)
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-
-    done = _child(f"durable.write({str(path)!r}, b'x' * 9999)", preexec_fn=limit)
+    limit = """
+import resource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+"""
+    done = _child(limit + f"durable.write({str(path)!r}, b'x' * 9999)")
     assert "File too large" in done.stderr
     assert path.read_bytes() == OLD
     assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,185 @@
+"""train.py and predict.py on every kind of data set: the network's sizes follow the data, and bad data makes no run."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import common
+import predict
+import pytest
+import torch
+import train
+from idxfiles import compressed, examples, files, idx_bytes, resources, serving, write
+from torchvision import datasets
+
+import bp_torch as bp
+
+Program = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Program:
+    """Runs a program with its arguments in tmp_path: exit code, standard output, the last line of standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(main: Callable[[], int], *arguments: object) -> tuple[int, str, str]:
+        common._table.cache_clear()
+        monkeypatch.setattr("sys.argv", ["program", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            common.run(main)
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, (printed.err.splitlines() or [""])[-1]
+
+    return run
+
+
+def sizes(run: Path) -> list[int]:
+    return json.loads((run / "config.json").read_text())["sizes"]
+
+
+def flowers(path: Path, rows: int = 60) -> Path:
+    lines = [f"{k % 3},{k % 3 * 2 + k / 100},{('rose', 'aster', 'iris')[k % 3]}" for k in range(rows)]
+    path.write_text("\n".join(["length,width,kind", *lines]))
+    return path
+
+
+def test_a_table_with_classes(program: Program, tmp_path: Path) -> None:
+    flowers(tmp_path / "flowers.csv")
+    code, out, err = program(
+        train.main, "--dataset", "flowers.csv", "--target", "kind", "--hidden", "5", "--out", "run"
+    )
+    assert code == 0, err
+    assert sizes(tmp_path / "run") == [2, 5, 3]
+    assert "kind: 3 classes, aster, iris, rose; 48 rows to train on, 12 to test" in out
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["classes"] == ["aster", "iris", "rose"]
+    x, y = bp.data.table("flowers.csv", target="kind").test
+    accuracy = bp.load(tmp_path / "run" / "weights.safetensors").accuracy(x, y)
+    assert accuracy == 1
+    assert f"Test accuracy: final {accuracy:.2%}" in out
+
+
+def test_predict_finds_the_table_again_from_another_folder(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flowers(tmp_path / "flowers.csv")
+    program(train.main, "--dataset", "flowers.csv", "--target", "kind", "--epochs", 2, "--out", "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, out, err = program(predict.main, "../run")
+    assert code == 0, err
+    assert "12 test examples: accuracy" in out
+    shutil.move(tmp_path / "flowers.csv", "moved.csv")
+    code, _, err = program(predict.main, "../run")
+    assert code == 2
+    assert "there is no file" in err
+    assert program(predict.main, "../run", "--dataset", "moved.csv")[1].split(": ")[1] == out.split(": ")[1]
+
+
+def test_predict_refuses_a_table_that_has_changed(program: Program, tmp_path: Path) -> None:
+    """Its test rows would be others, some of which the network has been trained on."""
+    flowers(tmp_path / "flowers.csv")
+    program(train.main, "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
+    flowers(tmp_path / "flowers.csv", rows=61)
+    code, out, err = program(predict.main, "run")
+    assert (code, out) == (2, "")
+    assert "is no longer, the table that run was trained on" in err
+
+
+def test_a_real_valued_target_takes_identity_and_quadratic(program: Program, tmp_path: Path) -> None:
+    rows = [f"{k % 10},{k // 10},{1000 + 3 * (k % 10) - 5.5 * (k // 10)}" for k in range(100)]
+    (tmp_path / "prices.tsv").write_text("\n".join(["a,b,price", *rows]).replace(",", "\t"))
+    code, out, err = program(train.main, "--dataset", "prices.tsv", "--target", "price", "--out", "run", "--check")
+    assert code == 0, err
+    assert sizes(tmp_path / "run") == [2, 30, 1]
+    assert "price: real-valued; 80 rows to train on, 20 to test" in out
+    assert "Test cost: final" in out
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if "confusion" in path.name) == []
+    net = bp.load(tmp_path / "run" / "weights.safetensors")
+    assert (net.activations[-1].name, net.cost_function.name) == ("identity", "quadratic")
+    code, out, err = program(predict.main, "run")
+    assert code == 0, err
+    found = bp.data.table("prices.tsv", target="price")
+    x, y = found.test
+    away = (net.forward(x).a[-1] - y).square().mean().sqrt().item() * found.target_scale
+    assert f"root mean square error {away:.5g} (in price)" in out
+    assert away < 5
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+def test_a_folder_of_idx_files(program: Program, tmp_path: Path, packed: bool) -> None:
+    content = files(3, 5)
+    write(tmp_path / "mine", compressed(content) if packed else content)
+    code, out, err = program(train.main, "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--out", "run")
+    assert code == 0, err
+    assert sizes(tmp_path / "run") == [15, 30, 10]
+    code, out, err = program(predict.main, "run")
+    assert code == 0, err
+    assert "idx, 12 test examples: accuracy" in out
+
+
+def test_idx_classes_follow_the_training_labels(program: Program, tmp_path: Path) -> None:
+    labels = {f"{name}-labels-idx1-ubyte": examples(name)[1] % 3 + 1 for name in ("train", "t10k")}
+    write(tmp_path / "mine", files(2, 2) | {name: idx_bytes(tensor) for name, tensor in labels.items()})
+    program(train.main, "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--out", "run")
+    assert sizes(tmp_path / "run") == [4, 30, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST"), ("kmnist", "KMNIST")]
+)
+def test_downloaded_sets(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    with serving(compressed(files())) as server:
+        monkeypatch.setattr(getattr(datasets, kind), "mirrors", [server.url])
+        monkeypatch.setattr(getattr(datasets, kind), "resources", resources(server.served))
+        arguments = ["--dataset", name, "--data-dir", "cache", "--epochs", 1, "--out", "run"]
+        code, _, err = program(train.main, *arguments)
+    assert code == 0, err
+    assert sizes(tmp_path / "run") == [784, 30, 10]
+    assert (tmp_path / "cache" / kind / "raw" / "t10k-labels-idx1-ubyte.gz").is_file()
+    code, out, err = program(predict.main, "run")  # without the server, from the run's own folder
+    assert code == 0, err
+    assert f"{name}, 12 test " in out
+
+
+BAD = [
+    (["--dataset", "flowers.csv"], "--target COLUMN says what to predict"),
+    (["--dataset", "digits", "--target", "kind"], "--target COLUMN says what to predict"),
+    (["--dataset", "flowers.csv", "--target", "colour"], "has no column 'colour': its columns are length, width, kind"),
+    (["--dataset", "none.csv", "--target", "kind"], "there is no file none.csv"),
+    (["--dataset", "holes.csv", "--target", "kind"], "row 2 (line 3), column 'width' is missing"),
+    (["--dataset", "words.csv", "--target", "kind"], "row 1 (line 2), column 'width' holds 'wide'"),
+    (["--dataset", "prices.csv", "--target", "price", "--cost", "softmax_cross_entropy"], "with --cost quadratic"),
+    (["--dataset", "flowers.npz", "--target", "kind"], "invalid choice: 'flowers.npz'"),
+    (["--dataset", "idx"], "--dataset idx needs --data-dir DIR"),
+    (["--dataset", "idx", "--data-dir", "nowhere"], "nowhere lacks train-images-idx3-ubyte and"),
+    (["--dataset", "idx", "--data-dir", "unequal"], "the test examples have 6 values, not 4"),
+    (["--dataset", "idx", "--data-dir", "one"], "all training examples are of one class"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_data_is_one_sentence_and_makes_no_run_folder(
+    program: Program, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    flowers(tmp_path / "flowers.csv")
+    (tmp_path / "holes.csv").write_text("length,width,kind\n1,2,x\n2,,y\n3,4,x\n")
+    (tmp_path / "words.csv").write_text("length,width,kind\n1,wide,x\n2,3,y\n3,4,x\n")
+    (tmp_path / "prices.csv").write_text("a,price\n1,2.5\n2,3.5\n3,4.5\n")
+    write(tmp_path / "unequal", {name: (files(2, 3) if "t10k" in name else files(2, 2))[name] for name in files()})
+    zeros = {name: idx_bytes(torch.zeros_like(examples(name)[1])) for name in ("train", "t10k")}
+    write(tmp_path / "one", files(2, 2) | {f"{name}-labels-idx1-ubyte": data for name, data in zeros.items()})
+    code, out, err = program(train.main, *arguments, "--out", "run")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_predict_takes_images_for_square_networks_only(program: Program, tmp_path: Path) -> None:
+    flowers(tmp_path / "flowers.csv")
+    program(train.main, "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
+    code, _, err = program(predict.main, "run", "seven.png")
+    assert code == 2
+    assert "was not trained on square images: it takes 2 values" in err
