@@ -17,7 +17,6 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
         "docs/chapter.md",
         "docs/experiments.md",
         "docs/reliability.md",
-        "docs/reliability-data.md",
         "docs/tutorial.md",
     ],
 )

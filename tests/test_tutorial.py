@@ -44,7 +44,10 @@ def test_the_tutorial_runs_and_prints_what_it_says(
         assert printed
 
 
-def test_the_readmes_snippets_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readmes_snippets_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     for code, _ in snippets("README.md"):
         exec(code, namespace)  # noqa: S102 (the page's own code)
