@@ -4,6 +4,7 @@ import argparse
 import functools
 import hashlib
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,6 +124,16 @@ def _dataset(name: str) -> str:
 
 def device_named(name: str) -> str:
     return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def writable(out: Path) -> Path:
+    """The folder that --out names, made where it is missing; raises ValueError where nothing can be written into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise ValueError(f"--out {out} can't be written: {error.strerror}") from error
+    return out
 
 
 def run(main: Callable[[], int]) -> None:

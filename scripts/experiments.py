@@ -6,7 +6,6 @@ Each takes less than two minutes on two cores of a CPU, and comes to the same nu
 import argparse
 import json
 import math
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,7 +60,7 @@ def main() -> int:
     names = EXPERIMENTS if name == "all" else (name,)
     seed, dataset = checks.seed(options.seed), checks.one_of("dataset", options.dataset, ("mnist", "digits"))
     data = _data(dataset, options.data_dir) if set(names) & set(ON_DATA) else None
-    out = _folder(Path(options.out))
+    out = common.writable(Path(options.out))
     for name in names:
         if data is None or name in ALONE:
             found, settings = ALONE[name](seed), {"experiment": name, "seed": seed}
@@ -86,15 +85,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _folder(out: Path) -> Path:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
-    except OSError as error:
-        raise ValueError(f"--out {out} can't be written: {error.strerror}") from error
-    return out
 
 
 if __name__ == "__main__":

@@ -198,9 +198,9 @@ def _cost(parameters: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
 
 def opacus(problem: Problem) -> Norms:
     """Opacus' GradSampleModule: the gradients of a chunk in `grad_sample`, whose norms are then taken."""
-    from opacus.grad_sample import GradSampleModule  # pyright: ignore[reportMissingImports] (not an extra)
+    from opacus.grad_sample import GradSampleModule  # pyright: ignore[reportMissingImports] (an extra)
 
-    wrapped = GradSampleModule(contenders._module(problem)[0], loss_reduction="sum")
+    wrapped: Any = GradSampleModule(contenders._module(problem)[0], loss_reduction="sum")
     return _by_opacus(wrapped, lambda: _norm([p.grad_sample.flatten(1) for p in wrapped.parameters()], -1))
 
 

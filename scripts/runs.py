@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,12 +34,7 @@ def new_folder(chosen: str | None, dataset: str) -> Path:
             raise ValueError(f"--out {out} is a file: name a folder that is new or empty")
         if out.is_dir() and any(out.iterdir()):
             raise ValueError(f"--out {out} is not empty: name a folder that is new or empty")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
-    except OSError as error:
-        raise ValueError(f"--out {out} can't be written: {error.strerror}") from error
-    return out
+    return common.writable(out)
 
 
 def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
