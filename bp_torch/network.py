@@ -50,7 +50,7 @@ class BackpropTrace(NamedTuple):
     cost: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A feed-forward network. Training changes the tensors of `layers` in place.
 
@@ -78,6 +78,11 @@ class Network:
                 f"{self.cost_function.name} is the cost of {output.name} outputs, not of {self.activations[-1].name}: "
                 f"leave output out, or use cost='quadratic'"
             )
+
+    def __repr__(self) -> str:
+        w, names = self.layers[0].w, ", ".join(f.name for f in self.activations)
+        stack = f"{'×'.join(map(str, w.shape[:-2]))} networks " if w.ndim > 2 else ""
+        return f"<Network: {stack}{self.sizes}, {names}; {self.cost_function.name}; {w.dtype} on {w.device}>"
 
     @classmethod
     def create(

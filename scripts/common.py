@@ -69,9 +69,19 @@ def sha256(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def origin(dataset: str) -> dict[str, str]:
-    """What the data of a run is known again by: a table's place, and what is in it."""
-    return {"dataset": str(Path(dataset).resolve()), "sha256": sha256(dataset)} if is_table(dataset) else {}
+def origin(dataset: str, data: Split, test: Split) -> dict[str, str]:
+    """What the data of a run is known again by: a table's place and what is in it, or what is in IDX files.
+
+    The files of the other data sets are verified whenever they are read.
+    """
+    if is_table(dataset):
+        return {"dataset": str(Path(dataset).resolve()), "sha256": sha256(dataset)}
+    if dataset != "idx":
+        return {}
+    digest = hashlib.sha256()
+    for part in (data.x, data.y, test.x, test.y):
+        digest.update(part.float().cpu().numpy().tobytes())
+    return {"sha256": digest.hexdigest()}
 
 
 def folder(dataset: str, data_dir: str | None) -> str | None:

@@ -5,6 +5,7 @@ resumed calls `restore` after `start`: it brings back what was seen before.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,7 +94,13 @@ def restore(watch: Watch, path: Path, until: int) -> None:
     """Brings back what an earlier part of the run saw, up to this epoch; what it did not write in time is lost."""
     if not path.exists():
         return
-    found = read(path)
+    try:
+        found = read(path)
+        if found.chosen.tolist() != watch.chosen.tolist() or found.x.shape[1] != watch.followed[0].shape[1]:
+            raise ValueError(f"{path} is of other examples than this run's")
+    except ValueError as error:
+        print(f"{error}: what it saw is lost, and the run goes on", file=sys.stderr)
+        return
     for i, epoch in enumerate(found.epochs):
         if epoch <= until:
             watch.seen[epoch] = {name: values[i] for name, values in found.values.items()}

@@ -1,6 +1,7 @@
 """A run's folder: what it was asked for, what each epoch came to, and the checkpoint that it can go on from."""
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -32,7 +33,8 @@ def new_folder(chosen: str | None, dataset: str) -> Path:
         out = Path(chosen)
         if out.exists() and not out.is_dir():
             raise ValueError(f"--out {out} is a file: name a folder that is new or empty")
-        if out.is_dir() and any(out.iterdir()):
+        # what a run left that was killed while it wrote its first file does not count: that is swept up
+        if out.is_dir() and any(not path.name.startswith(f".{CONFIG}.") for path in out.iterdir()):
             raise ValueError(f"--out {out} is not empty: name a folder that is new or empty")
     return common.writable(out)
 
@@ -52,11 +54,14 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     config = _config(Path(options.resume))
     if "device" in given:
         given["device"] = common.device_named(given["device"])
-    if "dataset" in given:
-        given |= common.origin(given["dataset"]) if Path(given["dataset"]).is_file() else {}
+    may_differ = {"data_dir"}  # the data may have moved
+    if "dataset" in given and Path(given["dataset"]).is_file():
+        given["dataset"] = str(Path(given["dataset"]).resolve())
+        if common.sha256(given["dataset"]) == config.get("sha256"):
+            may_differ.add("dataset")
     if "out" in given:
         raise ValueError("--resume goes on in the run's own folder: leave --out away")
-    for name in config.keys() & given.keys() - {"data_dir", "sha256"}:  # the data may have moved
+    for name in config.keys() & given.keys() - may_differ:
         if config[name] != given[name]:
             option = "--" + name.replace("_", "-")
             raise ValueError(
@@ -97,15 +102,17 @@ def resume(out: Path, fresh: bp.Network, settings: dict[str, Any]) -> tuple[bp.N
     try:
         (net, position, saved_with, _), path = newest(out / WEIGHTS, fresh.layers[0].w.device)
     except FileNotFoundError:
+        if (out / METRICS).exists() and (out / METRICS).stat().st_size:
+            raise bp.CheckpointError(f"{out} has trained, and its {WEIGHTS} is gone: put it back") from None
         net, position, saved_with, path = fresh, bp.Position(), settings, out / WEIGHTS
     if path != out / WEIGHTS:
         print(f"{out / WEIGHTS} can't be loaded: the run goes on from the one before, {path}", file=sys.stderr)
     if saved_with.get("sha256") != settings.get("sha256"):
-        raise ValueError(f"{settings['dataset']} has changed since the run began: put the table of then there")
-    if saved_with != settings or net.sizes != fresh.sizes:
+        raise ValueError(f"{settings['dataset']} has changed since the run began: put the data of then there")
+    if _but_place(saved_with) != _but_place(settings) or net.sizes != fresh.sizes:
         raise bp.CheckpointError(f"{path} was saved with other settings than {out / CONFIG} says: put these right")
     lines, records = [], []
-    for line in (out / METRICS).read_text().splitlines() if (out / METRICS).exists() else []:
+    for line in (out / METRICS).read_text(errors="replace").splitlines() if (out / METRICS).exists() else []:
         if len(records) + 1 < position.epoch:
             lines.append(line)
             records.append(_record(line, out / METRICS))
@@ -115,6 +122,11 @@ def resume(out: Path, fresh: bp.Network, settings: dict[str, Any]) -> tuple[bp.N
         )
     durable.write(out / METRICS, "".join(f"{line}\n" for line in lines).encode())
     return net, position, records
+
+
+def _but_place(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the name of a table, which may have moved: its checksum is among them."""
+    return {name: value for name, value in settings.items() if name != "dataset" or "sha256" not in settings}
 
 
 def _record(line: str, path: Path) -> bp.Record:
@@ -164,6 +176,37 @@ def kept(
             saved = 0
         if signals:
             return
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Holds the folder against other processes; raises ValueError where one trains in it. It ends with the process."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(folder)
+        raise ValueError(f"another process is training the run in {out}: wait for it, or stop it") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends the process as an exception does, so that what has to be cleaned up is."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

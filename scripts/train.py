@@ -4,6 +4,7 @@ Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic
 """
 
 import argparse
+import contextlib
 import platform
 import textwrap
 import time
@@ -85,12 +86,21 @@ def main() -> int:
     options = parse()
     _check(options)
     out = runs.new_folder(options.out, Path(options.dataset).stem) if options.resume is None else Path(options.resume)
+    if not out.is_dir():
+        raise ValueError(f"--resume {out} is not a run folder: name one that scripts/train.py wrote")
+    with runs.held(out):
+        return _run(options, out)
+
+
+def _run(options: argparse.Namespace, out: Path) -> int:
     try:
-        data, test = _load(options)
-        net, settings = _started(options, data)
+        with runs.terminable():
+            data, test = _load(options)
+            net, settings = _started(options, data, test)
     except BaseException:
         if options.resume is None:
-            out.rmdir()  # nothing is in it yet, and the next try may name it again
+            with contextlib.suppress(OSError):
+                out.rmdir()  # nothing is in it yet, and the next try may name it again
         raise
     position, records = bp.Position(), []
     if options.resume is None:
@@ -108,7 +118,8 @@ def main() -> int:
         net, position, records = runs.resume(out, net, settings)
 
     print(
-        f"{net.sizes}, {options.activation}, {options.cost}, on {options.dataset}, {options.device}; run folder {out}"
+        f"{net.sizes}, {options.activation}, {net.activations[-1].name} outputs, {options.cost}, "
+        f"on {options.dataset}, {options.device}; run folder {out}"
     )
     if common.is_table(options.dataset):
         classes = textwrap.shorten(", ".join(data.classes or ()), 100)
@@ -135,7 +146,8 @@ def main() -> int:
     _keep(out, net, test, records, watch)
     if stopped:
         return 128 + stopped
-    print(f"Trained for {len(records) - already} epochs in {time.perf_counter() - started:.1f} s.")
+    if len(records) > already:
+        print(f"Trained for {len(records) - already} epochs in {time.perf_counter() - started:.1f} s.")
     print(_summary(records))
     print(f"The run is in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}.")
     print(f"A report of it: python scripts/report.py {out}")
@@ -168,7 +180,7 @@ def _load(options: argparse.Namespace) -> tuple[common.Split, common.Split]:
     return data, test
 
 
-def _started(options: argparse.Namespace, data: common.Split) -> tuple[bp.Network, dict[str, Any]]:
+def _started(options: argparse.Namespace, data: common.Split, test: common.Split) -> tuple[bp.Network, dict[str, Any]]:
     """The network before training, and all that the run depends on; puts defaults in for what was left out."""
     book = options.activation == "sigmoid" and options.cost == "quadratic" and data.classes is not None
     if options.lr is None:
@@ -178,7 +190,7 @@ def _started(options: argparse.Namespace, data: common.Split) -> tuple[bp.Networ
     net = _network(options, data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
     checked(options.engine, net, options.batch_size, options.precision)
     settings = {name: value for name, value in vars(options).items() if name not in NOT_SETTINGS}
-    return net, {**settings, **common.origin(options.dataset)}
+    return net, {**settings, **common.origin(options.dataset, data, test)}
 
 
 def _train(

@@ -225,3 +225,9 @@ def test_only_alike_networks_are_stacked() -> None:
         bp.stack([bp.Network.create([5, 3]), bp.Network.create([5, 3], cost="binary_cross_entropy")])
     with pytest.raises(ValueError, match="one network at a time"):
         bp.train(bp.stack([bp.Network.create([5, 3])] * 2), (x32, y32))
+
+
+def test_a_network_is_described_in_a_line() -> None:
+    net = bp.Network.create([5, 4, 3], hidden="relu", cost="softmax_cross_entropy")
+    assert repr(net) == "<Network: [5, 4, 3], relu, softmax; softmax_cross_entropy; torch.float32 on cpu>"
+    assert repr(bp.stack([net, net])).startswith("<Network: 2 networks [5, 4, 3]")

@@ -70,6 +70,8 @@ def save(
     finite, and for settings that JSON can't hold; CheckpointError where the file can't be written, a full disk, say.
     The files on the disk are then as they were.
     """
+    if not isinstance(net, Network):
+        raise ValueError(f"save takes a path and a network, in this order, and the second is a {type(net).__name__}")
     names = [f.name for f in net.activations]
     own_cost = COSTS.get(net.cost_function.name) != net.cost_function
     if own_cost or _activations(names, net.cost_function) != net.activations:

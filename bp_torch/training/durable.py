@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 from pathlib import Path
@@ -63,7 +64,7 @@ def _second_name(path: Path, name: Path) -> Path:
 
 def _sweep(path: Path) -> None:
     """Removes what processes that were killed in the midst of a `write` to this path left behind."""
-    for left in path.parent.glob(f".{path.name}.*.*"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         pid = left.name.removeprefix(f".{path.name}.").split("-")[0]
         if left.suffix in (".tmp", ".old") and pid.isdigit() and not _alive(int(pid)):
             left.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ def packed(value: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, dict):
         return {"dict": [[packed(k, prefix, tensors), packed(v, prefix, tensors)] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
-        return {type(value).__name__: [packed(each, prefix, tensors) for each in value]}
+        return {"list" if isinstance(value, list) else "tuple": [packed(each, prefix, tensors) for each in value]}
     if not isinstance(value, PLAIN):
         raise ValueError(f"an optimiser's state of tensors and numbers can be saved, and this one holds {value!r}")
     return value

@@ -69,7 +69,7 @@ def train(
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
         twenty; "graph" (CUDA) captures them as a CUDA graph. "auto" chooses by device, size and length of the run, and
-        runs a tiny network on one thread.
+        runs a tiny network on one thread; an engine that is named runs on as many as torch is set to.
     precision: "ieee" computes in the network's own dtype. For networks of float32: "tf32" (CUDA) multiplies in tf32;
         "bf16" (CUDA, and CPUs that have its instructions) multiplies in bfloat16 and keeps and updates the weights in
         float32.

@@ -7,14 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import common
+import idxfiles
+import observations
 import plots
 import pytest
 import runs
+import torch
 import train
 
 import bp_torch as bp
@@ -322,3 +326,87 @@ def test_the_soak_loses_nothing(parts: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 lost, 0 differing bits" in done.stdout
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, run: Run) -> None:
+    assert run(*SHORT, "--out", tmp_path / "run")[0] == 0
+    with runs.held(tmp_path / "run"):
+        code, printed = run("--resume", tmp_path / "run")
+    assert code == 2
+    assert f"another process is training the run in {tmp_path / 'run'}" in printed
+    assert run("--resume", tmp_path / "run")[0] == 0
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(tmp_path: Path, run: Run) -> None:
+    assert run(*SHORT, "--out", tmp_path / "run")[0] == 0
+    for path in (tmp_path / "run").glob("weights*"):
+        path.unlink()
+    metrics = (tmp_path / "run" / runs.METRICS).read_bytes()
+    code, printed = run("--resume", tmp_path / "run")
+    assert code == 2
+    assert "has trained, and its weights.safetensors is gone" in printed
+    assert (tmp_path / "run" / runs.METRICS).read_bytes() == metrics
+
+
+def test_damaged_observations_do_not_keep_a_run_from_going_on(tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "run"
+    assert run(*SHORT, "--out", out)[0] == 0
+    path = out / observations.FILE
+    path.write_bytes(path.read_bytes()[:100])
+    code, printed = run("--resume", out)
+    assert code == 0
+    assert "what it saw is lost, and the run goes on" in printed
+
+
+def test_a_table_that_moved_is_known_again_and_one_that_changed_is_not(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "flowers.csv").write_text("a,b,kind\n" + "".join(f"{i},{i % 7},{'xy'[i % 2]}\n" for i in range(40)))
+    of_table = ["--epochs", 2, "--hidden", 3, "--target", "kind"]
+    assert run("--dataset", tmp_path / "flowers.csv", *of_table, "--out", tmp_path / "run")[0] == 0
+    (tmp_path / "flowers.csv").rename(tmp_path / "moved.csv")
+    assert run("--resume", tmp_path / "run", "--dataset", tmp_path / "moved.csv")[0] == 0
+    with (tmp_path / "moved.csv").open("a") as table:
+        table.write("41,3,x\n")
+    assert run("--resume", tmp_path / "run", "--dataset", tmp_path / "moved.csv")[0] == 2
+    (tmp_path / "moved.csv").rename(tmp_path / "flowers.csv")
+    code, printed = run("--resume", tmp_path / "run")
+    assert code == 2
+    assert "flowers.csv has changed since the run began: put the data of then there" in printed
+
+
+def test_idx_files_that_changed_end_a_resumed_run(tmp_path: Path, run: Run) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, m in (("train", 30), ("t10k", 10)):
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(idxfiles.idx_bytes(torch.ones(m, 2, 2, dtype=torch.uint8)))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idxfiles.idx_bytes(torch.arange(m, dtype=torch.uint8) % 2))
+    options = ["--dataset", "idx", "--data-dir", folder, "--epochs", 2, "--hidden", 3]
+    assert run(*options, "--out", tmp_path / "run")[0] == 0
+    assert run("--resume", tmp_path / "run")[0] == 0
+    (folder / "train-images-idx3-ubyte").write_bytes(idxfiles.idx_bytes(torch.zeros(30, 2, 2, dtype=torch.uint8)))
+    code, printed = run("--resume", tmp_path / "run")
+    assert code == 2
+    assert "idx has changed since the run began" in printed
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_step_is_compiled_saves_and_goes_on(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of the group, the compiler among them."""
+    slow = tmp_path / "slow-g++"
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *step.so*) touch {tmp_path}/begun; sleep 2;; esac\nexec g++ "$@"\n')
+    slow.chmod(0o755)
+    environment = {**os.environ, "CXX": str(slow), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *SHORT, "--engine", "native"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, printed
+    assert "Stopped by SIGINT" in printed

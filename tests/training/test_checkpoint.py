@@ -353,3 +353,8 @@ def test_a_refused_file_leaves_the_live_network_as_it_was(tmp_path: Path) -> Non
     with pytest.raises(bp.CheckpointError):
         bp.load(path)
     assert all(torch.equal(now, then) for now, then in zip(_parameters(live), before, strict=True))
+
+
+def test_arguments_in_the_wrong_order_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="save takes a path and a network, in this order"):
+        bp.save(bp.Network.create([2, 1]), tmp_path / "net.safetensors")  # pyright: ignore[reportArgumentType]

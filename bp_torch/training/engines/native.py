@@ -100,7 +100,7 @@ def build(code: str, threads: int) -> ctypes.CDLL:
     flags = ["-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-w"]
     flags += ["-fopenmp"] if threads > 1 else []
     macros = subprocess.run(  # noqa: S603 (the user's own compiler)
-        [cxx, *flags, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, check=False
+        [cxx, *flags, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, check=False, start_new_session=True
     )
     if b"__AVX512F__" in macros.stdout and b"__clang__" not in macros.stdout:
         flags.append("-mprefer-vector-width=512")
@@ -111,7 +111,12 @@ def build(code: str, threads: int) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as work:
             Path(work, "step.cpp").write_text(code)
             done = subprocess.run(  # noqa: S603
-                [cxx, *flags, "step.cpp", "-o", "step.so"], cwd=work, capture_output=True, text=True, check=False
+                [cxx, *flags, "step.cpp", "-o", "step.so"],
+                cwd=work,
+                capture_output=True,
+                text=True,
+                check=False,
+                start_new_session=True,  # Ctrl-C is for the caller to handle, not for the compiler
             )
             if done.returncode:
                 error = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
