@@ -44,13 +44,13 @@ def idx(folder: str | Path, split: str, *, device: str | torch.device = "cpu") -
     checks.one_of("split", split, tuple(PREFIXES))
     device = checks.available_device(device)
     folder = Path(folder)
-    found = {name: path for name in names(split) if (path := _present(folder, name))}
-    missing = [name for name in names(split) if name not in found]
-    if missing:
-        raise DataError(f"{folder} lacks {' and '.join(missing)} (plain or .gz): put the four IDX files there")
-    images, labels = found.values()
-    known = _present(folder, names("train")[1])
     try:
+        found = {name: path for name in names(split) if (path := _present(folder, name))}
+        missing = [name for name in names(split) if name not in found]
+        if missing:
+            raise DataError(f"{folder} lacks {' and '.join(missing)} (plain or .gz): put the four IDX files there")
+        images, labels = found.values()
+        known = _present(folder, names("train")[1])
         with images.open("rb") as images_file, labels.open("rb") as labels_file:
             x, y = pair((images, images_file), (labels, labels_file))
         if split == "test" and known is not None:

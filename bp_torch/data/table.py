@@ -2,7 +2,9 @@
 
 import csv
 import math
+import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -18,6 +20,10 @@ MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"}
 FEW = 20  # distinct whole numbers in the target up to which they are taken for classes
 SHOWN = 5  # bad cells that a message names; the others are counted
 LONGEST_LINE = 1 << 24  # characters
+HEAD = 1 << 17  # characters, of which the header line tells the delimiter
+LEADING_BLANK = re.compile(r"\A\s*[\r\n]")
+QUOTED = re.compile(r'(^|[,;\t]) *(?:"[^"]*"?)+')  # a quoted cell and what is before it; a quote within is two
+EXACT = 2**53  # whole numbers up to here are float64's own
 
 
 class Table(NamedTuple):
@@ -53,19 +59,21 @@ class _Cells(NamedTuple):
 def table(path: str | Path, *, target: str, seed: int = 0, device: str | torch.device = "cpu") -> Table:
     """A CSV or TSV file with a header line, as features and one target column.
 
-    path: UTF-8 text; cells are separated by commas, semicolons or tabs, whichever the header line holds most of.
+    path: UTF-8 text; cells are separated by commas, semicolons or tabs, whichever the header line holds most of outside
+        quotes. Blank lines are passed over.
     target: the name of the column to predict. Every other column is a feature and must hold finite numbers.
         Text in the target makes classes, and so do whole numbers of at most 20 distinct values of which one repeats;
         classes are numbered in sorted order. Other numbers are a real-valued target.
     seed: which fifth of the rows is the test part; about the same fifth of every class.
 
     Raises ValueError if there is no such column. Raises DataError for a file that is no such table: cells that are
-    missing or not numbers are named by row (1 is the first below the header) and column.
+    missing or not numbers are named by row (1 is the first below the header) and column. So is a target of more
+    different texts than half of the rows (and than 20): an identifier, not classes.
     """
     device, seed, path = checks.available_device(device), checks.seed(seed), Path(path)
-    if not path.is_file():
-        raise DataError(f"there is no file {path}: name a CSV or TSV file")
     try:
+        if not path.is_file():
+            raise DataError(f"there is no file {path}: name a CSV or TSV file")
         with path.open(encoding="utf-8-sig", newline="") as file:
             cells = _read(path, file, target)
     except UnicodeDecodeError as error:
@@ -93,11 +101,9 @@ def table(path: str | Path, *, target: str, seed: int = 0, device: str | torch.d
 
 
 def _read(path: Path, file: TextIO, target: str) -> _Cells:
-    lines = _lines(path, file)
-    first = next(lines, "")
-    delimiter = max(",;\t", key=first.count)  # of equally frequent ones the first, so the comma
-    reader = csv.reader(_with(first, lines), delimiter=delimiter, strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    delimiter = _delimiter(file)
+    reader = csv.reader(_lines(path, file), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+    header = [name.strip() for name in next((row for row in reader if any(map(str.strip, row))), [])]
     at = _target_column(path, header, target)
     columns = (*header[:at], *header[at + 1 :])
     features, targets, ends = array("d"), [], array("q")
@@ -105,8 +111,8 @@ def _read(path: Path, file: TextIO, target: str) -> _Cells:
     faults: list[str] = []
     count = bad = 0
     for row in reader:
-        if not row:
-            continue  # a blank line
+        if len(row) < 2 and not "".join(row).strip():
+            continue  # a blank line, or one of spaces
         count += 1
         if len(row) != len(header):
             raise DataError(
@@ -138,9 +144,12 @@ def _lines(path: Path, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _with(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _delimiter(file: TextIO) -> str:
+    """What the header line holds most of outside quotes; of equally frequent ones the first, so the comma."""
+    head = LEADING_BLANK.sub("", file.read(HEAD))
+    file.seek(0)
+    header = re.split(r"[\r\n]", QUOTED.sub(r"\1", head), maxsplit=1)[0]
+    return max(",;\t", key=header.count)
 
 
 def _target_column(path: Path, header: Sequence[str], target: str) -> int:
@@ -148,12 +157,13 @@ def _target_column(path: Path, header: Sequence[str], target: str) -> int:
     if not any(header):
         raise DataError(f"{path} is empty: it needs a header line and rows")
     if all(_number(name) is not None for name in header):
-        raise DataError(f"the first line of {path} holds numbers only: put a header line with the columns' names there")
+        raise DataError(f"{path} begins with a line of numbers only: put a header line with the columns' names there")
+    counts = Counter(header)
     for k, name in enumerate(header, start=1):
         if not name:
             raise DataError(f"column {k} of {path} has no name: name it, or leave it out if it only numbers the rows")
-        if header.count(name) > 1:
-            raise DataError(f"{path} has {header.count(name)} columns named {name!r}: give each its own name")
+        if counts[name] > 1:
+            raise DataError(f"{path} has {counts[name]} columns named {name!r}: give each its own name")
     if target not in header:
         raise ValueError(f"{path} has no column {target!r}: its columns are {', '.join(header)}")
     if len(header) == 1:
@@ -200,25 +210,44 @@ def _targets(path: Path, target: str, cells: _Cells) -> tuple[Tensor, tuple[str,
     """Class indices (m,) int64 and the classes' names; or a real-valued column (m, 1) float64 and None."""
     if cells.target.count(cells.target[0]) == len(cells.target):
         raise DataError(f"{path}, column {target!r} holds one value only, so that nothing can be learned: add others")
-    numbers = {text: _number(text) for text in set(cells.target)}
+    numbers = {text: _exact(text) for text in set(cells.target)}
     values = {number for number in numbers.values() if number is not None}
-    whole = all(value.is_integer() for value in values) and len(values) <= FEW
+    whole = len(values) <= FEW and all(float(value).is_integer() for value in values)
     text = [text for text, number in numbers.items() if number is None]
     slip = any(_is_float(cell) for cell in text) and values  # inf or 1_0 among numbers
     if text and whole and not slip:  # text only, or codes such as 0, 1, A, B
-        names = sorted(numbers)
-        index = {name: k for k, name in enumerate(names)}
-        return torch.tensor([index[cell] for cell in cells.target]), tuple(names)
+        if len(numbers) > max(FEW, len(cells.target) / 2):
+            raise DataError(
+                f"{path}, column {target!r} holds {len(numbers)} different texts in {len(cells.target)} rows: "
+                f"an identifier can't be learned; choose another column"
+            )
+        return _indices(sorted(numbers), cells.target)
     if text:
         rows = [k for k, cell in enumerate(cells.target) if numbers[cell] is None]
         raise _bad_cells(
             path, [_fault(k + 1, cells.lines[k], target, cells.target[k]) for k in rows[:SHOWN]], len(rows)
         )
-    column = torch.tensor([numbers[cell] for cell in cells.target], dtype=torch.float64)
-    if whole and len(values) < len(column):
-        distinct, indices = column.unique(return_inverse=True)
-        return indices, tuple(str(int(value)) for value in distinct.tolist())
-    return column.unsqueeze(1), None
+    if not whole or len(values) == len(cells.target):
+        return torch.tensor([_number(cell) for cell in cells.target], dtype=torch.float64).unsqueeze(1), None
+    for text, number in numbers.items():
+        if isinstance(number, float) and abs(number) >= EXACT:
+            raise DataError(f"{path}, column {target!r} holds {text[:40]!r}: write a whole number this large as digits")
+    names = {text: str(int(number)) for text, number in numbers.items() if number is not None}
+    return _indices(sorted(set(names.values()), key=int), [names[cell] for cell in cells.target])
+
+
+def _indices(classes: list[str], column: list[str]) -> tuple[Tensor, tuple[str, ...]]:
+    index = {name: k for k, name in enumerate(classes)}
+    return torch.tensor([index[name] for name in column]), tuple(classes)
+
+
+def _exact(cell: str) -> int | float | None:
+    """A cell as a finite number, whole ones written as digits exactly: beyond 2**53 two may be one float."""
+    number = _number(cell)
+    try:
+        return number if number is None else int(cell)
+    except ValueError:
+        return number
 
 
 def _test_rows(y: Tensor, classes: bool, seed: int) -> Tensor:

@@ -85,8 +85,10 @@ def train(
     """
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
-    x, y, _ = _pair("data", data, net)
+    x, y, classes = _pair("data", data, net)
     held_out = None if validation is None else _pair("validation", validation, net)
+    if held_out and classes is None:  # real-valued targets; the few held out may happen to be zeros and ones
+        held_out = (*held_out[:2], None)
     epochs, batch_size = checks.whole("epochs", epochs, 1), checks.whole("batch_size", batch_size, 1)
     rate = lr if callable(lr) else _always(checks.positive("lr", lr))
     seed, batch_size = checks.seed(seed), min(batch_size, len(x))

@@ -151,6 +151,10 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     assert f"{tmp_path} lacks {LABELS} " in refusal(tmp_path)
 
 
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    assert refusal(tmp_path / ("n" * 300)).endswith(" can't be read: File name too long")
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="unknown split 'valid'"):
         bp.data.idx("data", "valid")

@@ -212,3 +212,86 @@ def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, monkeyp
     tracemalloc.stop()
     assert "has a line of over 65,536 characters" in said
     assert peak < 1 << 20
+
+
+def test_a_column_of_distinct_texts_is_no_target(tmp_path: Path) -> None:
+    """Each text would be a class and an output of the network: with many rows, more than memory holds."""
+    path = made(tmp_path, "a,kind\n" + "".join(f"{k},id{k % 26}\n" for k in range(50)))
+    assert "column 'kind' holds 26 different texts in 50 rows: an identifier can't be learned; choose another" in (
+        refusal(path)
+    )
+    half = made(tmp_path, "a,kind\n" + "".join(f"{k},id{k % 25}\n" for k in range(50)))
+    few = made(tmp_path, "a,kind\n" + "".join(f"{k},id{k}\n" for k in range(20)), "few.csv")
+    for path, count in ((half, 25), (few, 20)):
+        classes = bp.data.table(path, target="kind").classes
+        assert classes is not None
+        assert len(classes) == count
+
+
+def test_a_header_of_many_names_is_checked_in_one_pass(tmp_path: Path) -> None:
+    """Counting each name anew would take minutes."""
+    names = [f"c{k}" for k in range(100_000)]
+    assert "2 columns named 'c7'" in refusal(made(tmp_path, ",".join([*names, "c7", "kind"])))
+
+
+QUOTED_HEADERS = {
+    '"size (cm; ft; in)",y': "size (cm; ft; in)",
+    ' "size, cm, ft";y': "size, cm, ft",
+    '"a ""b;c;d"" e",y': 'a "b;c;d" e',
+    '"size\n(cm; ft)";y': "size\n(cm; ft)",
+    '"a,b,c"\ty': "a,b,c",
+    'size 5";y': 'size 5"',
+}
+
+
+@pytest.mark.parametrize("header", QUOTED_HEADERS, ids=repr)
+@pytest.mark.parametrize("before", ["", "\n", " \n\r\n"], ids=repr)
+def test_what_is_quoted_in_the_header_separates_nothing(tmp_path: Path, header: str, before: str) -> None:
+    separator = header[-2]
+    text = before + header + "\n" + "".join(f"{k}{separator}{'uv'[k % 2]}\n" for k in range(6))
+    found = bp.data.table(made(tmp_path, text), target="y")
+    assert (found.columns, found.classes) == ((QUOTED_HEADERS[header],), ("u", "v"))
+    turned = before + f"y{separator}{header[:-2].lstrip()}\n"
+    turned += "".join(f"{'uv'[k % 2]}{separator}{k}\n" for k in range(6))
+    assert bp.data.table(made(tmp_path, turned), target="y").columns == found.columns
+
+
+def test_lines_of_spaces_are_passed_over_and_counted(tmp_path: Path) -> None:
+    rows = "1,u\n2,v\n3,u\n"
+    expected = bp.data.table(made(tmp_path, "a,kind\n" + rows, "plain.csv"), target="kind")
+    found = bp.data.table(made(tmp_path, "\ufeff\n  \na,kind\n \n" + rows + "   \n \t"), target="kind")
+    assert torch.equal(found.train[0], expected.train[0])
+    said = refusal(made(tmp_path, "\n  \na,kind\n1,u\n \n,v\n"))
+    assert "row 2 (line 6), column 'a' is missing" in said
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+def test_a_space_before_a_quote(tmp_path: Path, separator: str) -> None:
+    """It belongs to a cell between tabs, and then so do the quotes."""
+    text = f'a{separator} "kind"\n' + "".join(f'{k}{separator} "{"uv"[k % 2]}"\n' for k in range(6))
+    tabs = separator == "\t"
+    found = bp.data.table(made(tmp_path, text), target='"kind"' if tabs else "kind")
+    assert found.classes == (('"u"', '"v"') if tabs else ("u", "v"))
+
+
+def test_whole_numbers_beyond_float64_stay_different_classes(tmp_path: Path) -> None:
+    """2**53 and 2**53 + 1 are one float64."""
+    cells = [f"{2**53 + 1}", f"{2**53}", "0", f"+{2**53}", "-1e0", f"{10**30}"]
+    path = made(tmp_path, "a,kind\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells * 5)))
+    found = bp.data.table(path, target="kind")
+    assert found.classes == ("-1", "0", f"{2**53}", f"{2**53 + 1}", f"{10**30}")
+    assert torch.cat([found.train[1], found.test[1]]).bincount().tolist() == [5, 5, 10, 5, 5]
+    said = refusal(made(tmp_path, "a,kind\n" + 3 * f"1,{2**53 + 1}.0\n2,{2**53}\n"))
+    assert f"column 'kind' holds '{2**53 + 1}.0': write a whole number this large as digits" in said
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    assert "can't be read: File name too long" in refusal(tmp_path / f"{'n' * 300}.csv")
+
+
+@pytest.mark.parametrize("name", ["table.npz", "table.pt"])
+def test_a_file_of_another_format_is_refused_and_csv_named(tmp_path: Path, name: str) -> None:
+    """torch.save's pickle, and the zip of numpy.savez: neither is opened as what it is."""
+    torch.save({"x": torch.ones(3)}, tmp_path / name)
+    said = refusal(tmp_path / name)
+    assert "save it as CSV in UTF-8" in said

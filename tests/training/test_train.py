@@ -260,3 +260,15 @@ def test_the_gpu_follows_the_cpu() -> None:
         list(bp.train(net, (x.double(), y), epochs=2, lr=1.0))
         weights.append(net.layers[0].w.cpu())
     assert reference.relative_error(weights[1], weights[0]) < 1e-9
+
+
+def test_real_valued_targets_have_no_accuracy_where_those_held_out_are_zeros_and_ones() -> None:
+    net = bp.Network.create([1, 4, 1], hidden="tanh", output="identity")
+    x = torch.linspace(-1, 1, 20).unsqueeze(1)
+    ends = (x[[0, -1]], torch.tensor([[0.0], [1.0]]))
+    (record,) = bp.train(net, (x, x**2), epochs=1, lr=0.01, validation=ends)
+    assert record.validation_cost == pytest.approx(net.cost(*ends).item())
+    assert record.validation_accuracy is None
+    classes = (x, (x > 0).to(x.dtype))
+    (record,) = bp.train(net, classes, epochs=1, lr=0.01, validation=ends)
+    assert record.validation_accuracy is not None
