@@ -203,7 +203,10 @@ def _fault(row: int, line: int, column: str, cell: str) -> str:
 
 def _bad_cells(path: Path, faults: Sequence[str], count: int) -> DataError:
     more = f"; and {count - len(faults)} more" if count > len(faults) else ""
-    return DataError(f"{path}: {'; '.join(faults)}{more}. Fill these cells, or leave out their rows")
+    return DataError(
+        f"{path}: {'; '.join(faults)}{more}. Features are numbers: fill these cells or leave out their rows, and "
+        "leave out a column of text or write it as numbers"
+    )
 
 
 def _targets(path: Path, target: str, cells: _Cells) -> tuple[Tensor, tuple[str, ...] | None]:
