@@ -23,7 +23,7 @@ def whole(what: str, value: object, least: int) -> int:
     """`value` as an int, if it is a whole number from `least` to 2**63 - 1."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{what} must be a whole number of at least {least}, not {value!r}")
-    if value > MOST:
+    if int(value) > MOST:
         raise ValueError(f"{what} must be a whole number of at most 2**63 - 1, and it is larger")
     return int(value)
 

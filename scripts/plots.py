@@ -72,7 +72,7 @@ def confusion(path: Path, labels: Tensor, predicted: Tensor, names: Sequence[str
     axes.set(xlabel="predicted", ylabel="true")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a script that the font lacks is shown as boxes
-        figure.savefig(path, dpi=110)
+        figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def shortened(name: str, most: int = 18) -> str:

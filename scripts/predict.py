@@ -90,7 +90,9 @@ def _centred(image: Image.Image, side: int) -> Image.Image:
     ink = Image.eval(image, lambda value: 255 if value > 127 else 0)
     box = ink.getbbox() or (0, 0, *image.size)
     room = round(side * DIGIT_SHARE.get(side, 1.0))
-    digit = ImageOps.contain(image.crop(box), (room, room), Image.Resampling.BOX)
+    digit = image.crop(box)
+    width, height = (max(1, round(length * room / max(digit.size))) for length in digit.size)
+    digit = digit.resize((width, height), Image.Resampling.BOX)
     weights = torch.tensor(list(digit.tobytes()), dtype=torch.float64).view(digit.height, digit.width)
     square = Image.new("L", (side, side))
     square.paste(digit, (_margin(weights.sum(0), side), _margin(weights.sum(1), side)))
@@ -99,7 +101,7 @@ def _centred(image: Image.Image, side: int) -> Image.Image:
 
 def _margin(mass: Tensor, side: int) -> int:
     """Where to start a line of pixels so that its centre of mass lies in the middle of the side, if there is room."""
-    centre = (mass * torch.arange(0.5, len(mass))).sum() / mass.sum()
+    centre = (mass * torch.arange(0.5, len(mass))).sum() / mass.sum().clamp(min=1)  # 1: of an image without ink
     return min(max(round(side / 2 - centre.item()), 0), side - len(mass))
 
 

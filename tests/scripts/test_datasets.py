@@ -200,7 +200,7 @@ def test_a_confusion_matrix_of_any_number_of_classes(
     names = [f"a long name of a class, number {c}" for c in range(count)] if named else None
     plots.confusion(tmp_path / "confusion.png", labels, labels.flip(0), names)
     with Image.open(tmp_path / "confusion.png") as picture:
-        assert 600 < picture.width < 1500
+        assert 400 < picture.width < 1500
     axes = drawn[0].axes[0]
     assert len(axes.texts) == (count**2 if count <= plots.CELLS else 0)
     shown = [text.get_text() for text in axes.get_xticklabels()]

@@ -256,6 +256,13 @@ def test_an_image_that_is_too_large_is_refused_and_a_large_one_is_read(
         assert predict.pixels(tmp_path / "large.png", 8).shape == (64,)
 
 
+@pytest.mark.parametrize("size", [(1, 150), (150, 1), (30, 30)])
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_an_image_of_one_shade_is_read_at_any_size(tmp_path: Path, size: tuple[int, int], shade: int) -> None:
+    Image.new("L", size, shade).save(tmp_path / "plain.png")
+    assert predict.pixels(tmp_path / "plain.png", 28).isfinite().all()
+
+
 CONFIGS: list[tuple[object, str]] = [
     ([], "it names no data set"),
     ({}, "it names no data set"),
