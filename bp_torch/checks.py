@@ -7,6 +7,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
+MOST = 2**63 - 1  # what torch's sizes and indices hold
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -19,9 +20,11 @@ def one_of(what: str, name: object, known: Iterable[str]) -> str:
 
 
 def whole(what: str, value: object, least: int) -> int:
-    """`value` as an int, if it is a whole number of at least `least`."""
+    """`value` as an int, if it is a whole number from `least` to 2**63 - 1."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{what} must be a whole number of at least {least}, not {value!r}")
+    if int(value) > MOST:
+        raise ValueError(f"{what} must be a whole number of at most 2**63 - 1, and it is larger")
     return int(value)
 
 

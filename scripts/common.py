@@ -3,6 +3,8 @@
 import argparse
 import functools
 import hashlib
+import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,6 +19,16 @@ import bp_torch as bp
 DOWNLOADED = {"mnist": bp.data.mnist, "fashion-mnist": bp.data.fashion_mnist, "kmnist": bp.data.kmnist}
 DATASETS = ("mnist", "digits", "fashion-mnist", "kmnist", "idx")
 TABLES = (".csv", ".tsv")
+DTYPES = ("float32", "float64", "bfloat16")
+NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")  # as torch says it
+KEPT = {  # what config.json may hold by type, other than None; all else in it is for the reader
+    str: ("data_dir", "target", "sha256", "hidden", "activation", "cost", "init", "engine", "precision", "device"),
+    int: ("epochs", "batch_size", "seed"),
+    (int, float): ("lr", "checkpoint_every"),
+    list: ("classes", "sizes"),
+    dict: ("versions",),
+}
+KINDS = {str: "text", int: "a whole number", (int, float): "a number", list: "a list", dict: "a table"}
 
 
 class Split(NamedTuple):
@@ -89,6 +101,38 @@ def folder(dataset: str, data_dir: str | None) -> str | None:
     return None if dataset == "digits" or is_table(dataset) else str(Path(data_dir or "data").resolve())
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """What the config.json of a run holds; raises ValueError where it is not what scripts/train.py writes."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused, parse_float=_finite)
+        if not isinstance(config, dict) or not isinstance(config.get("dataset"), str):
+            raise ValueError("it names no data set")
+        if config["dataset"] not in DATASETS and not is_table(config["dataset"]):
+            raise ValueError(f"there is no data set {config['dataset']!r}")
+        if config.get("dtype") not in (None, *DTYPES):
+            raise ValueError(f"dtype is {config['dtype']!r}")
+        for kind, names in KEPT.items():
+            for name in names:
+                value = config.get(name)
+                if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                    raise ValueError(f"{name} is {value!r}, not {KINDS[kind]}")
+        if not all(isinstance(name, str) for name in config.get("classes") or ()):
+            raise ValueError("classes holds what is no name")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return config
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"it holds {constant}")
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(value := float(digits)):
+        raise ValueError(f"it holds {digits}")
+    return value
+
+
 def of_run(options: argparse.Namespace, config: dict[str, Any]) -> tuple[str, str | None, str | None]:
     """The data set, folder and target column of a run, by its config.json, where no option says otherwise."""
     dataset = options.dataset or config["dataset"]
@@ -147,13 +191,20 @@ def writable(out: Path) -> Path:
 
 
 def run(main: Callable[[], int]) -> None:
-    """Runs a program: bad input ends in one sentence and exit code 2, a divergence in exit code 1; no traceback."""
+    """Runs a program: bad input ends in one sentence and exit code 2; no traceback.
+
+    A divergence, and what memory doesn't hold, end in one sentence and exit code 1.
+    """
     try:
         code = main()
     except (bp.DivergenceError, bp.EngineError) as error:
         code = _say(error, 1)
     except (ValueError, OSError, bp.DataError, bp.CheckpointError) as error:
         code = _say(error, 2)
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in NO_MEMORY):
+            raise
+        code = _say("memory does not hold a network or batch of this size: use smaller --hidden or --batch-size", 1)
     except KeyboardInterrupt:
         code = _say("interrupted", 130)
     sys.exit(code)

@@ -1,6 +1,7 @@
 """The pictures of a run."""
 
 import statistics
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from sklearn.metrics import ConfusionMatrixDisplay
 from torch import Tensor
 
 from bp_torch import Record
+
+CELLS = 40  # classes of a confusion matrix that are all named, with a number in each cell
 
 
 def curve(path: Path, records: Sequence[Record], title: str) -> None:
@@ -39,13 +42,43 @@ def curve(path: Path, records: Sequence[Record], title: str) -> None:
     figure.savefig(path, dpi=110)
 
 
-def confusion(path: Path, labels: Tensor, predicted: Tensor) -> None:
-    """How often each true class (rows) was taken for each class (columns), as a PNG."""
-    figure = Figure(figsize=(6, 5.4), layout="constrained")
+def confusion(path: Path, labels: Tensor, predicted: Tensor, names: Sequence[str] | None = None) -> None:
+    """How often each true class (rows) was taken for each class (columns), as a PNG.
+
+    names: those of all classes; left out, the classes that occur are shown by number. Above 40 classes the cells have
+    no numbers, and only some classes are named.
+    """
+    numbers = range(len(names)) if names is not None else sorted({*labels.tolist(), *predicted.tolist()})
+    shown = [shortened(name) for name in names] if names is not None else [str(c) for c in numbers]
+    count = len(shown)
+    side = min(max(6.0, 0.33 * count), 13.0)
+    figure = Figure(figsize=(side, 0.9 * side), layout="constrained")
     axes = figure.subplots()
-    ConfusionMatrixDisplay.from_predictions(labels.cpu(), predicted.cpu(), ax=axes, cmap="Blues", colorbar=False)
+    ConfusionMatrixDisplay.from_predictions(
+        labels.cpu(),
+        predicted.cpu(),
+        labels=list(numbers),
+        include_values=count <= CELLS,
+        text_kw={"fontsize": 10 if count <= 12 else 7},
+        ax=axes,
+        cmap="Blues",
+        colorbar=count > CELLS,
+    )
+    places = range(0, count, -(-count // CELLS))
+    texts, size = [shown[place] for place in places], 10 if count <= 12 else 8
+    upright = max(map(len, texts)) > 2
+    axes.set_xticks(places, texts, parse_math=False, fontsize=size, rotation=90 if upright else 0)
+    axes.set_yticks(places, texts, parse_math=False, fontsize=size)
     axes.set(xlabel="predicted", ylabel="true")
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a script that the font lacks is shown as boxes
+        figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def shortened(name: str, most: int = 18) -> str:
+    """A name on one line, of at most so many letters."""
+    line = " ".join(name.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def contenders(path: Path, shapes: list[dict[str, Any]]) -> None:

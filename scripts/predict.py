@@ -7,8 +7,8 @@ yes-or-no answers, the ten probabilities need not sum to 100 %).
 """
 
 import argparse
-import json
 import math
+import warnings
 from pathlib import Path
 
 import common
@@ -43,7 +43,7 @@ def main() -> int:
         raise ValueError(f"{options.run} is not a run folder: name one that scripts/train.py wrote")
     net = bp.load(options.run / "weights.safetensors", device=common.device_named(options.device))
     like = net.layers[0].w
-    config = json.loads((options.run / "config.json").read_text())
+    config = common.read_config(options.run / "config.json")
     if options.images:
         side = math.isqrt(net.sizes[0])
         if side * side != net.sizes[0] or common.is_table(config["dataset"]):
@@ -71,8 +71,10 @@ def pixels(path: Path, side: int) -> Tensor:
     An image of side × side pixels is taken as it is; any other has its digit cut out, scaled and centred.
     """
     try:
-        image = ImageOps.exif_transpose(Image.open(path)).convert("L")
-    except (OSError, UnidentifiedImageError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large, and below the limit
+            image = ImageOps.exif_transpose(Image.open(path)).convert("L")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} can't be read as an image: {error}") from error
     edge = torch.tensor([image.getpixel((x, y)) for x in (0, image.width - 1) for y in (0, image.height - 1)])
     if edge.float().mean() > 127:
@@ -88,7 +90,9 @@ def _centred(image: Image.Image, side: int) -> Image.Image:
     ink = Image.eval(image, lambda value: 255 if value > 127 else 0)
     box = ink.getbbox() or (0, 0, *image.size)
     room = round(side * DIGIT_SHARE.get(side, 1.0))
-    digit = ImageOps.contain(image.crop(box), (room, room), Image.Resampling.BOX)
+    digit = image.crop(box)
+    width, height = (max(1, round(length * room / max(digit.size))) for length in digit.size)
+    digit = digit.resize((width, height), Image.Resampling.BOX)
     weights = torch.tensor(list(digit.tobytes()), dtype=torch.float64).view(digit.height, digit.width)
     square = Image.new("L", (side, side))
     square.paste(digit, (_margin(weights.sum(0), side), _margin(weights.sum(1), side)))
@@ -97,7 +101,7 @@ def _centred(image: Image.Image, side: int) -> Image.Image:
 
 def _margin(mass: Tensor, side: int) -> int:
     """Where to start a line of pixels so that its centre of mass lies in the middle of the side, if there is room."""
-    centre = (mass * torch.arange(0.5, len(mass))).sum() / mass.sum()
+    centre = (mass * torch.arange(0.5, len(mass))).sum() / mass.sum().clamp(min=1)  # 1: of an image without ink
     return min(max(round(side / 2 - centre.item()), 0), side - len(mass))
 
 

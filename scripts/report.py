@@ -10,6 +10,9 @@ import base64
 import html
 import json
 import math
+import re
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import checks
-from bp_torch.insight.observe import bounds
+from bp_torch.insight.observe import bounds, spread
 from bp_torch.network import class_labels
 
 EXAMPLE = """example:
@@ -32,6 +35,7 @@ MISTAKES = 24
 WEIGHTS = 100_000  # of the first layer that are shown, at most
 INPUTS = 4096  # of an example that are shown, at most
 CLASSES = 40  # of a confusion matrix, at most
+EPOCHS = 2000  # that the curves show, at most
 DTYPES = {torch.float32: "f4", torch.uint8: "u1", torch.int8: "i1"}
 
 
@@ -50,45 +54,41 @@ def main() -> int:
     if not (run / "weights.safetensors").is_file() or not (run / "config.json").is_file():
         raise ValueError(f"{run} is not a run folder: name one that scripts/train.py wrote")
     net = bp.load(run / "weights.safetensors", device=common.device_named(options.device))
-    config, records = read_config(run / "config.json"), read_metrics(run / "metrics.jsonl")
+    config, records = common.read_config(run / "config.json"), read_metrics(run / "metrics.jsonl")
     seen = observations.read(run / observations.FILE) if (run / observations.FILE).is_file() else None
     if seen is not None and seen.sizes != net.sizes:
         raise ValueError(f"{run / observations.FILE} is of a network {seen.sizes}, and the run's is {net.sizes}")
     dataset, data_dir, target = common.of_run(options, config)
     like = net.layers[0].w
     test = common.load(dataset, "test", data_dir, target, str(like.device), like.dtype)
-    shown = contents(run.resolve().name, net, config | {"dataset": dataset}, records, (test.x, test.y), seen)
+    shown = contents(run.resolve().name, net, config | {"dataset": dataset}, records, test, seen)
     path = run / "report.html"
-    path.write_text(page(shown), encoding="utf-8")
+    path.write_text(page(shown), encoding="utf-8", errors="replace")
     print(f"The report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     if seen is None:
         print(f"It follows no example: {run} has no {observations.FILE}, as runs of older versions")
     return 0
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
-        if not isinstance(config, dict) or not isinstance(config.get("dataset"), str):
-            raise ValueError("it names no data set")
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    return config
-
-
 def read_metrics(path: Path) -> list[dict[str, float | None]]:
-    """The records of the epochs; none where the run has no such file."""
+    """The records of the epochs; none where the run has no such file.
+
+    A last line without its end is left out: it is being written, or was when the run was killed.
+    """
     if not path.is_file():
         return []
     names = ("epoch", "cost", "validation_cost", "validation_accuracy", "seconds", "examples_per_second")
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        whole = path.read_bytes().rpartition(b"\n")[0]
+        lines = [json.loads(line) for line in whole.decode().split("\n") if line.strip()]
         found = [{name: line.get(name) for name in names} for line in lines]
         for record in found:
             for name, value in record.items():
                 if not isinstance(value, (int, float)) and (value is not None or name in ("epoch", "cost", "seconds")):
                     raise ValueError(f"{name} is {value!r}")
-    except (ValueError, AttributeError) as error:
+                if isinstance(value, int) and abs(value) > checks.MOST:
+                    raise ValueError(f"{name} is out of range")
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     return found
 
@@ -98,10 +98,12 @@ def contents(
     net: bp.Network,
     config: dict[str, Any],
     records: list[dict[str, float | None]],
-    test: tuple[Tensor, Tensor],
+    test: common.Split,
     seen: observations.Observations | None,
 ) -> dict[str, Any]:
     """All that the page shows, as JSON; arrays as `packed`."""
+    labels = classes_of(test)
+    found = of_test_set(net, test.x, test.y, labels)
     side = math.isqrt(net.sizes[0])
     image = side * side == net.sizes[0] and side >= 5 and not common.is_table(config["dataset"])
     return {
@@ -113,16 +115,51 @@ def contents(
         "cost": net.cost_function.name,
         "parameters": sum(t.numel() for layer in net.layers for t in layer),
         "config": config,
-        "records": {key: [_finite(record[key]) for record in records] for key in records[0]} if records else None,
-        "test": of_test_set(net, *test),
+        **history(records),
+        "test": found,
+        "classes": None if labels is None else class_names(found["classes"], config.get("classes"), test.classes),
         "weights": first_weights(net.layers[0].w),
-        "seen": None if seen is None else observed(net, seen, class_labels(test[1]) is not None),
+        "seen": None if seen is None else observed(net, seen, labels is not None),
     }
 
 
-def of_test_set(net: bp.Network, x: Tensor, y: Tensor) -> dict[str, Any]:
-    """Cost, accuracy, confusion matrix and the worst mistakes; for real-valued targets, the worst examples."""
-    trace, labels, classes = net.forward(x), class_labels(y), max(net.sizes[-1], 2)
+def history(records: list[dict[str, float | None]]) -> dict[str, Any]:
+    """The records by figure, thinned where they are many, and what all of them come to."""
+    if not records:
+        return {"records": None, "totals": None}
+    drawn = [records[i] for i in spread(len(records), EPOCHS).tolist()]
+    seconds = [_finite(record["seconds"]) or 0.0 for record in records]
+    rates = [rate for record in records if (rate := _finite(record["examples_per_second"])) is not None]
+    scores = [
+        (score, record["epoch"]) for record in records if (score := _finite(record["validation_accuracy"])) is not None
+    ]
+    return {
+        "records": {key: [_finite(record[key]) for record in drawn] for key in records[0]},
+        "totals": {
+            "epochs": len(records),
+            "seconds": math.fsum(seconds),
+            "median": statistics.median_high(seconds),
+            "least": min(seconds),
+            "most": max(seconds),
+            "rate": statistics.median_high(rates) if rates else None,
+            "best": max(scores, default=None, key=lambda found: found[0]),
+        },
+    }
+
+
+def class_names(count: int, *found: Sequence[str] | None) -> list[str]:
+    """The names of so many classes: the first that are as many, else their numbers."""
+    return next((list(names) for names in found if names and len(names) == count), [str(c) for c in range(count)])
+
+
+def classes_of(test: common.Split) -> Tensor | None:
+    """The classes (m,) of the test examples; None for a real-valued target, even if all its values are 0 or 1."""
+    return None if test.classes is None and test.y.is_floating_point() else class_labels(test.y)
+
+
+def of_test_set(net: bp.Network, x: Tensor, y: Tensor, labels: Tensor | None) -> dict[str, Any]:
+    """Cost, accuracy, confusion matrix and the worst mistakes; without labels (m,), the worst examples."""
+    trace, classes = net.forward(x), max(net.sizes[-1], 2)
     costs = net.cost_function.value(trace.z[-1], trace.a[-1], checks.targets(y, x, net.sizes[-1], x))
     found: dict[str, Any] = {"dataset": len(x), "cost": _finite(costs.mean().item())}
     if labels is None:
@@ -189,7 +226,7 @@ def packed(values: Tensor) -> dict[str, Any]:
 
 
 def page(shown: dict[str, Any]) -> str:
-    """The page with everything in it."""
+    """The page with everything in it, put in at once: what is put in may hold {{…}} itself."""
     text = (PAGE / "page.html").read_text(encoding="utf-8")
     parts = {
         "title": html.escape(f"{shown['name']}: a run of bp_torch"),
@@ -197,10 +234,7 @@ def page(shown: dict[str, Any]) -> str:
         "data": json.dumps(shown, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         "script": "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS),
     }
-    for name, part in parts.items():
-        before, _, after = text.partition("{{" + name + "}}")
-        text = before + part + after
-    return text
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], text)
 
 
 def _pixels(x: Tensor) -> dict[str, Any]:
@@ -209,10 +243,6 @@ def _pixels(x: Tensor) -> dict[str, Any]:
     if x.numel() and (x.min() < 0 or x.max() > 1):
         return packed((x / x.abs().max() * 127).round().to(torch.int8))
     return packed((x * 255).round().to(torch.uint8))
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"it holds {constant}")
 
 
 def _finite(value: float | None) -> float | None:

@@ -55,5 +55,5 @@ def run_of_kind(kind: str, folder: Path, epochs: int = 2) -> tuple[Tensor, Tenso
         y = torch.randn(80, sizes[-1], generator=rng)
     if targets == "bits":
         y = (torch.arange(80) % 2).float()[:, None]
-    made(folder, net, (x, y), "table.csv" if sizes[0] < 10 else "other", epochs)
+    made(folder, net, (x, y), "table.csv" if sizes[0] < 10 else "idx", epochs)
     return x, y

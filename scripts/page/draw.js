@@ -21,6 +21,21 @@ const norm = (values) => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0));
 const argmax = (values) => values.indexOf(values.reduce((most, v) => Math.max(most, v), -Infinity));
 const strongest = (values) => argmax(values.map(Math.abs));
 const clean = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+const pen = document.createElement("canvas").getContext("2d");
+const widthOf = (text) => ((pen.font = "12.5px system-ui, sans-serif"), pen.measureText(text).width);
+
+// A text that is cut so that it takes at most so many pixels in the size of a label.
+function fitted(text, room) {
+  const letters = Array.from(text);
+  if (letters.length <= 60 && widthOf(text) <= room) return text;
+  letters.length = Math.min(letters.length, 60);
+  while (letters.length > 1 && widthOf(`${letters.join("")}…`) > room) letters.pop();
+  return `${letters.join("")}…`;
+}
+
+// Classes by name; in a sentence, numbers have an article and other names are quoted. Neither is clean.
+const className = (c, room = 240) => fitted(DATA.classes?.[c] ?? String(c), room);
+const aClass = (c) => (/^\d+$/.test(className(c)) ? `a ${className(c)}` : `“${className(c)}”`);
 const counted = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 const superscript = (n) => String(n).replace(/./g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻");
 
@@ -141,11 +156,12 @@ function cellAt(canvas, event, count) {
 }
 
 // A horizontal bar for each of a few values, with its label and number. classes: the target is the marked one; otherwise
-// a line shows each target.
-function bars(element, values, { scale, tone, chosen, target, classes, centred, still }) {
+// a line shows each target. names: labels in place of the numbers.
+function bars(element, values, { scale, tone, chosen, target, classes, centred, still, names }) {
+  const labels = Array.from(values, (_, j) => (names ? fitted(names[j], 90) : String(j)));
   const width = Math.max(element.clientWidth, 220),
     step = 23,
-    left = 30,
+    left = Math.max(30, Math.ceil(Math.max(...labels.map(widthOf))) + 22),
     right = 78;
   const signed = tone === "signed",
     middle = signed || centred,
@@ -161,11 +177,11 @@ function bars(element, values, { scale, tone, chosen, target, classes, centred, 
       : !classes
         ? `<line x1="${aim}" x2="${aim}" y1="${y + 2}" y2="${y + step - 2}" stroke="var(--ink)" stroke-width="2"/>`
         : target[j] > 0.5
-          ? `<text class="strong" x="${left - 25}" y="${y + 16}">▸</text>`
+          ? `<text class="strong" x="5" y="${y + 16}">▸</text>`
           : "";
     return `<g data-j="${j}" ${still ? "" : 'style="cursor:pointer"'}>
       <rect x="0" y="${y}" width="${width}" height="${step}" rx="6" fill="${j === chosen ? "var(--grid)" : "transparent"}"/>
-      <text class="strong" x="${left - 8}" y="${y + 16}" text-anchor="end">${j}</text>
+      <text class="strong" x="${left - 8}" y="${y + 16}" text-anchor="end">${names ? `<title>${clean(names[j])}</title>` : ""}${clean(labels[j])}</text>
       <rect x="${v < 0 ? zero - length : zero}" y="${y + 5}"
         width="${Math.max(length, 0.5)}" height="${step - 10}" rx="3" fill="var(${colour})"/>${mark}
       <text class="${j === chosen ? "strong" : ""}" x="${width - 6}" y="${y + 16}" text-anchor="end">${num(v)}</text></g>`;

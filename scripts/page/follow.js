@@ -47,11 +47,13 @@ function follow() {
     });
     return found;
   };
+  const namesOf = (l) =>
+    isOutput(l) && seen.labels && seen.kept[l] === DATA.classes?.length ? DATA.classes : undefined;
   const show = (where, l, values, tone, scale, text, target) => {
     const chosen = l === state.layer ? state.neuron : -1;
     where.caption.innerHTML = text;
     if (where.wide)
-      bars(where.area, values, { scale, tone, chosen, target, classes: seen.labels, centred: target && belowZero });
+      bars(where.area, values, { scale, tone, chosen, target, classes: seen.labels, centred: target && belowZero, names: namesOf(l) });
     else cells(where.area, values, tone, scale, chosen);
     where.area.setAttribute("aria-label", where.caption.textContent);
   };
@@ -149,7 +151,7 @@ function follow() {
       sum = terms.reduce((total, t) => total + t, 0);
     origin.caption.innerHTML = `${named}<small>w<sub>kj</sub> δ<sub>k</sub> of each neuron k of ${theLayer(l + 1)}</small>`;
     if (terms.length <= FEW)
-      bars(origin.area, terms, { scale: largest(terms) || 1, tone: "signed", chosen: -1, still: true });
+      bars(origin.area, terms, { scale: largest(terms) || 1, tone: "signed", chosen: -1, still: true, names: namesOf(l + 1) });
     else {
       origin.area.innerHTML = `<canvas role="img" aria-label="w times δ of each neuron above"></canvas>`;
       cells(origin.area.firstElementChild, terms, "signed", largest(terms) || 1, -1);
@@ -199,7 +201,7 @@ function follow() {
       The gradient of C is the mean of such pictures over all examples of a batch.`;
   };
 
-  const exampleName = (i) => `test example ${seen.chosen[i]}${seen.labels ? `, a ${seen.labels[i]}` : ""}`;
+  const exampleName = (i) => `test example ${seen.chosen[i]}${seen.labels ? `, ${aClass(seen.labels[i])}` : ""}`;
   const epochName = (e) => (seen.epochs[e] ? counted(seen.epochs[e], "epoch") : "0 epochs: as it was created");
 
   const verdict = () => {
@@ -209,8 +211,9 @@ function follow() {
     const whole = seen.kept[LAST - 1] === DATA.sizes.at(-1) && seen.labels,
       label = seen.labels?.[state.example];
     const said = outputs.length > 1 ? argmax(outputs) : Number(outputs[0] > 0.5);
+    const named = (c) => aClass(c).replace(/^a /, "");
     const says = whole
-      ? ` the network takes this ${label} for a <strong>${said}</strong>,
+      ? ` the network takes this ${clean(named(label))} for <strong>${clean(aClass(said))}</strong>,
         ${said === label ? "which is right" : "which is wrong"}; that output is ${num(Math.max(...outputs))}.`
       : ` the outputs are ${listed(outputs)}; the targets ${listed(target())}.`;
     $("verdict").innerHTML = `${when}${says} Its cost is C<sub>x</sub> = ${num(cost)}.`;

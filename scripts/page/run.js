@@ -1,17 +1,16 @@
 // The sections about the run as a whole.
 
 function heading() {
-  const { name, sizes, activations, cost, config, test, records, parameters } = DATA;
+  const { name, sizes, activations, cost, config, test, totals, parameters } = DATA;
   $("name").textContent = name;
   const hidden = [...new Set(activations.slice(0, -1))].join(", ");
   $("summary").textContent =
     `A network of sizes ${sizes.join("–")}, ${hidden ? `${hidden} neurons, ` : ""}${activations.at(-1)} outputs and ${cost.replaceAll("_", " ")} cost, trained on ${config.dataset}.`;
-  const seconds = records?.seconds.reduce((sum, s) => sum + s, 0);
   const tiles = [
     ["Test accuracy", test.accuracy === null ? null : percent(test.accuracy)],
     ["Test cost C", num(test.cost)],
-    ["Epochs", records ? records.epoch.length : null],
-    ["Training time", records ? `${num(seconds)} s` : null],
+    ["Epochs", totals ? totals.epochs.toLocaleString("en") : null],
+    ["Training time", totals ? `${num(totals.seconds)} s` : null],
     ["Weights and biases", parameters.toLocaleString("en")],
   ];
   $("tiles").innerHTML = tiles
@@ -30,10 +29,15 @@ function note(section, text) {
   section.append(p);
 }
 
+function thinned(section) {
+  const [drawn, all] = [DATA.records.epoch.length, DATA.totals.epochs].map((n) => n.toLocaleString("en"));
+  if (drawn !== all) note(section, `Of the ${all} epochs, ${drawn} are drawn, evenly spread from the first to the last.`);
+}
+
 function curves() {
   const section = $("curves"),
     room = section.querySelector(".charts"),
-    { records } = DATA;
+    { records, totals } = DATA;
   if (!records) return note(section, "No epoch was recorded in this run.");
   const x = records.epoch,
     some = (values) => values.some((v) => v !== null);
@@ -49,15 +53,16 @@ function curves() {
   }));
   if (some(records.validation_accuracy)) {
     const accuracy = { name: "test", values: records.validation_accuracy, colour: "var(--s0)" };
-    const best = argmax(records.validation_accuracy);
+    const [best, epoch] = totals.best;
     chart(room, () => ({
       title: "Test accuracy by epoch",
-      note: `best ${percent(accuracy.values[best])}, epoch ${x[best]}`,
+      note: `best ${percent(best)}, epoch ${epoch}`,
       x,
       series: [accuracy],
       format: (v) => `${num(100 * v)} %`,
     }));
   }
+  thinned(section);
 }
 
 function confusion() {
@@ -67,17 +72,19 @@ function confusion() {
     return note(section, "The targets are real numbers, not classes: there is nothing to confuse.");
   if (!counts)
     return note(section, `${classes} classes are too many for a matrix here; confusion.png of the run folder has it.`);
-  const names = counts.map((_, c) => c),
+  const names = counts.map((_, c) => clean(className(c))),
+    short = counts.map((_, c) => clean(className(c, 100))),
+    named = DATA.classes.some((name) => name.length > 2),
     totals = counts.map((row) => row.reduce((sum, n) => sum + n, 0));
   const most = Math.max(1, ...counts.flatMap((row, i) => row.filter((_, j) => i !== j)));
   const rows = counts.map(
     (row, i) =>
-      `<tr><th scope="row">${i}</th>${row
+      `<tr><th scope="row" title="${names[i]}">${short[i]}</th>${row
         .map((n, j) => {
           const share = i === j ? (100 * n) / (totals[i] || 1) : 48 * Math.sqrt(n / most);
           const kind = n === 0 ? "none" : i === j && share > 55 ? "full" : "";
           return `<td class="${kind}" style="--share:${share.toFixed(0)};--tone:var(--${i === j ? "active" : "up"})"
-            title="true ${i}, taken for ${j}: ${n}">${n}</td>`;
+            title="true ${names[i]}, taken for ${names[j]}: ${n}">${n}</td>`;
         })
         .join("")}</tr>`,
   );
@@ -86,8 +93,9 @@ function confusion() {
     `<p class="about">${counted(wrong, "mistake")} in ${counted(dataset, "test example")}.
       Rows: the true class; columns: what it was taken for. Mistakes are in the warm colour.</p>
     <div class="side"><div class="scroll">
-      <table class="matrix" style="margin-top:12px;${classes > 12 ? `min-width:${classes * 26}px` : ""}"><caption hidden>Confusion matrix</caption>
-      <thead><tr><td style="background:none"></td>${names.map((c) => `<th scope="col">${c}</th>`).join("")}</tr></thead>
+      <table class="matrix ${named ? "named" : ""} ${named && classes > 4 ? "upright" : ""}"
+        style="margin-top:12px;${classes > 12 ? `min-width:${classes * 26 + (named ? 100 : 0)}px` : ""}"><caption hidden>Confusion matrix</caption>
+      <thead><tr><td style="background:none"></td>${short.map((name, c) => `<th scope="col" title="${names[c]}"><span>${name}</span></th>`).join("")}</tr></thead>
       <tbody>${rows.join("")}</tbody></table></div>
       ${frequent(counts)}</div>`,
   );
@@ -100,7 +108,7 @@ function frequent(counts) {
     .filter(([n, i, j]) => n && i !== j)
     .sort((a, b) => b[0] - a[0])
     .slice(0, 6);
-  const rows = pairs.map(([n, i, j]) => `<div><dt>${i} taken for ${j}</dt><dd>${n}</dd></div>`);
+  const rows = pairs.map(([n, i, j]) => `<div><dt>${clean(className(i))} taken for ${clean(className(j))}</dt><dd>${n}</dd></div>`);
   return rows.length
     ? `<div class="pairs-list"><h3>Most often</h3><dl class="settings" style="grid-template-columns:1fr">${rows.join("")}</dl></div>`
     : "";
@@ -128,12 +136,12 @@ function mistakes() {
     DATA.test.pixels.dtype === "u1" ? 255 : 127,
     (i) => {
       const row = rows[i];
-      const said = accuracy === null ? "" : `<strong>${row.true} → ${row.said}</strong>`;
+      const said = accuracy === null ? "" : `<strong>${clean(className(row.true))} → ${clean(className(row.said))}</strong>`;
       return [
         `${said}<small>${accuracy === null ? `C<sub>x</sub> ${num(row.cost)}` : `output ${num(row.output)}`}</small><small>no. ${row.index}</small>`,
         accuracy === null
           ? `Test example ${row.index}`
-          : `Test example ${row.index}: a ${row.true} taken for a ${row.said}`,
+          : `Test example ${row.index}: ${aClass(row.true)} taken for ${aClass(row.said)}`,
       ];
     },
   );
@@ -258,17 +266,14 @@ function saturation() {
 function timings() {
   const section = $("timings"),
     room = section.querySelector(".charts"),
-    { records, test } = DATA;
+    { records, totals } = DATA;
   if (!records) return note(section, "No epoch was recorded in this run.");
-  const sorted = [...records.seconds].sort((a, b) => a - b),
-    median = sorted[Math.floor(sorted.length / 2)];
-  const rate = [...records.examples_per_second].sort((a, b) => a - b)[Math.floor(sorted.length / 2)];
-  const total = records.seconds.reduce((sum, s) => sum + s, 0),
+  const { seconds, median, least, most, rate } = totals,
     batch = DATA.config.batch_size;
   const rows = [
-    ["All epochs", `${num(total)} s`],
+    ["All epochs", `${num(seconds)} s`],
     ["An epoch, median", `${num(median)} s`],
-    ["Fastest, slowest", `${num(sorted[0])} s, ${num(sorted.at(-1))} s`],
+    ["Fastest, slowest", `${num(least)} s, ${num(most)} s`],
     ["Examples a second, median", rate ? Math.round(rate).toLocaleString("en") : "–"],
     ["A step", rate && batch ? `${num((1e6 * batch) / rate)} µs for a batch of ${batch}` : "–"],
   ];
@@ -282,6 +287,7 @@ function timings() {
   }));
   figure.innerHTML = `<figcaption><strong>Time of training</strong></figcaption>
     <dl class="settings" style="grid-template-columns:1fr">${rows.map(([what, value]) => `<div><dt>${what}</dt><dd>${value}</dd></div>`).join("")}</dl>`;
+  thinned(section);
 }
 
 function settings() {

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import common
+import plots
 import predict
 import pytest
 import torch
 import train
 from idxfiles import compressed, examples, files, idx_bytes, resources, serving, write
+from PIL import Image
 from torchvision import datasets
 
 import bp_torch as bp
@@ -183,3 +185,31 @@ def test_predict_takes_images_for_square_networks_only(program: Program, tmp_pat
     code, _, err = program(predict.main, "run", "seven.png")
     assert code == 2
     assert "was not trained on square images: it takes 2 values" in err
+
+
+@pytest.mark.parametrize("count", [3, 10, 40, 41, 300])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_confusion_matrix_of_any_number_of_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, named: bool
+) -> None:
+    """Its size is bounded, and so is the number of texts, of which drawing takes its time."""
+    drawn = []
+    savefig = plots.Figure.savefig
+    monkeypatch.setattr(plots.Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k)))
+    labels = torch.arange(count).repeat(2)
+    names = [f"a long name of a class, number {c}" for c in range(count)] if named else None
+    plots.confusion(tmp_path / "confusion.png", labels, labels.flip(0), names)
+    with Image.open(tmp_path / "confusion.png") as picture:
+        assert 400 < picture.width < 1500
+    axes = drawn[0].axes[0]
+    assert len(axes.texts) == (count**2 if count <= plots.CELLS else 0)
+    shown = [text.get_text() for text in axes.get_xticklabels()]
+    assert len(shown) <= plots.CELLS
+    assert shown[0] == ("a long name of a …" if named else "0")
+    assert max(map(len, shown)) <= 18
+
+
+def test_names_of_classes_are_text_and_those_that_do_not_occur_have_their_row(tmp_path: Path) -> None:
+    names = ["$\\frac$", "ü", "汉字", "two\nlines", ""]
+    plots.confusion(tmp_path / "confusion.png", torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]), names)
+    assert (tmp_path / "confusion.png").stat().st_size > 5000

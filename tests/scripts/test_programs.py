@@ -112,6 +112,9 @@ def test_a_divergence_ends_with_1_and_keeps_the_run(tmp_path: Path) -> None:
 BAD = [
     (["--hidden", "3O"], "--hidden must list whole numbers"),
     (["--hidden", "0"], "layer size must be a whole number of at least 1"),
+    (["--hidden", "9" * 20], "layer size must be a whole number of at most 2**63 - 1"),
+    (["--epochs", "9" * 20], "--epochs must be a whole number of at most 2**63 - 1"),
+    (["--batch-size", "9" * 20], "--batch-size must be a whole number of at most 2**63 - 1"),
     (["--activation", "sigmoyd"], "unknown activation 'sigmoyd': choose one of identity, sigmoid"),
     (["--cost", "mse"], "unknown cost 'mse': choose one of quadratic"),
     (["--init", "zeros"], "unknown init 'zeros': choose one of normal"),
@@ -215,3 +218,94 @@ def test_check_shows_the_gradients_errors_first(tmp_path: Path) -> None:
     assert len(errors) == 4
     assert max(errors) < 1e-6
     assert rest
+
+
+@pytest.mark.parametrize("hidden", ["99999999999999", "3000000000000000000"])
+def test_what_memory_does_not_hold_is_one_sentence_and_exit_code_1(tmp_path: Path, hidden: str) -> None:
+    done = run("train.py", "--dataset", "digits", "--hidden", hidden, "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "memory does not hold a network or batch of this size: use smaller --hidden or --batch-size" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_memory_error_ends_in_one_sentence_and_other_runtime_errors_do_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(error: Exception) -> int:
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        common.run(lambda: failing(MemoryError()))
+    assert ended.value.code == 1
+    assert "memory does not hold" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a bug"):
+        common.run(lambda: failing(RuntimeError("a bug")))
+
+
+@pytest.mark.parametrize("pixels", [150, 250, 101])
+def test_an_image_that_is_too_large_is_refused_and_a_large_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # from there on a warning, from twice as many on an error
+    Image.new("L", (1, pixels)).save(tmp_path / "large.png")
+    if pixels > 200:
+        with pytest.raises(ValueError, match=r"large\.png can't be read as an image: .*exceeds limit"):
+            predict.pixels(tmp_path / "large.png", 8)
+    else:
+        assert predict.pixels(tmp_path / "large.png", 8).shape == (64,)
+
+
+@pytest.mark.parametrize("size", [(1, 150), (150, 1), (30, 30)])
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_an_image_of_one_shade_is_read_at_any_size(tmp_path: Path, size: tuple[int, int], shade: int) -> None:
+    Image.new("L", size, shade).save(tmp_path / "plain.png")
+    assert predict.pixels(tmp_path / "plain.png", 28).isfinite().all()
+
+
+CONFIGS: list[tuple[object, str]] = [
+    ([], "it names no data set"),
+    ({}, "it names no data set"),
+    ({"dataset": 3}, "it names no data set"),
+    ({"dataset": "cifar"}, "there is no data set 'cifar'"),
+    *(
+        ({"dataset": "digits", name: 3}, f"{name} is 3, not text")
+        for name in ("data_dir", "target", "hidden", "activation", "cost", "init", "engine", "precision", "device")
+    ),
+    *(
+        ({"dataset": "digits", name: value}, f"{name} is {value!r}, not a whole number")
+        for name in ("epochs", "batch_size", "seed")
+        for value in ("3", 1.5, True, [3])
+    ),
+    ({"dataset": "digits", "lr": "3"}, "lr is '3', not a number"),
+    ({"dataset": "digits", "checkpoint_every": {}}, "checkpoint_every is {}, not a number"),
+    ({"dataset": "digits", "dtype": "int8"}, "dtype is 'int8'"),
+    ({"dataset": "digits", "dtype": ["float32"]}, "dtype is ['float32']"),
+    ({"dataset": "digits", "classes": "ab"}, "classes is 'ab', not a list"),
+    ({"dataset": "digits", "classes": ["a", None]}, "classes holds what is no name"),
+    ({"dataset": "digits", "versions": [1]}, "versions is [1], not a table"),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), CONFIGS, ids=[message for _, message in CONFIGS])
+def test_a_damaged_config_is_said_to_be(tmp_path: Path, config: object, message: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=re.escape(f"{path} is damaged: {message}")):
+        common.read_config(path)
+
+
+def test_a_config_of_few_keys_is_read(tmp_path: Path) -> None:
+    for config in ({"dataset": "my.csv"}, {"dataset": "mnist", "lr": 3, "init": None, "dtype": None, "classes": None}):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert common.read_config(tmp_path / "config.json") == config
+
+
+def test_predict_says_that_a_config_is_damaged(trained: tuple[Path, str], tmp_path: Path) -> None:
+    for name in ("weights.safetensors", "config.json"):
+        (tmp_path / name).write_bytes((trained[0] / name).read_bytes())
+    for damage in (b"", b"{", b"[]", b'{"dataset": "digits", "data_dir": 3}', b"\xff", b"[" * 100_000):
+        (tmp_path / "config.json").write_bytes(damage)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match=r"config\.json is damaged: "):
+            patch.setattr("sys.argv", ["predict.py", str(tmp_path)])
+            predict.main()

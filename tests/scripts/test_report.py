@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def test_a_run_without_observations_is_reported_without_them(
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_run_gets_a_report(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = run_of_kind(kind, tmp_path / "run", epochs=30 if kind == "wide" else 2)
-    monkeypatch.setattr(common, "load", lambda *_: common.Split(*pair, None))
+    classes = ("no", "yes") if kind == "one output" else None
+    monkeypatch.setattr(common, "load", lambda *_: common.Split(*pair, classes))
     call(report, tmp_path / "run")
     shown = contents(tmp_path / "run")
     assert (shown["side"] > 0) == (KINDS[kind][0][0] in (25, 36, 784))
@@ -153,9 +155,16 @@ DAMAGES: list[tuple[str, bytes | None, str]] = [
     ("config.json", b"[]", "config.json is damaged: it names no data set"),
     ("config.json", b'{"dataset": "digits", "lr": NaN}', "config.json is damaged: it holds NaN"),
     ("config.json", b"\xff", "config.json is damaged"),
-    ("metrics.jsonl", b"{", "metrics.jsonl is damaged"),
+    ("config.json", b"[" * 100_000, "config.json is damaged"),
+    ("config.json", b'{"dataset": "digits", "lr": 1e999}', "config.json is damaged: it holds 1e999"),
+    ("metrics.jsonl", b"{\n", "metrics.jsonl is damaged"),
     ("metrics.jsonl", b"3\n", "metrics.jsonl is damaged"),
     ("metrics.jsonl", b'{"epoch": 1}\n', "metrics.jsonl is damaged: cost is None"),
+    (
+        "metrics.jsonl",
+        b'{"epoch": 1, "cost": 1%s, "seconds": 1}\n' % (b"0" * 400),
+        "metrics.jsonl is damaged: cost is out",
+    ),
     ("observations.safetensors", b"", "observations.safetensors is damaged"),
     ("observations.safetensors", None, "observations.safetensors is damaged"),
     ("weights.safetensors", None, "weights.safetensors is damaged"),
@@ -202,3 +211,68 @@ def test_tensors_that_do_not_fit_are_refused(run: Path, tmp_path: Path, capsys: 
     ):
         save_file(tensors | change, bad / observations.FILE, metadata=about)
         assert "observations.safetensors is damaged" in ends_badly(capsys, bad)
+
+
+def test_a_line_that_is_being_written_is_left_out(run: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    for more in ("{", '{"epoch": 4, "cost": 0.1, "seconds": 1.0}'):
+        with (half / "metrics.jsonl").open("a") as file:
+            file.write(more)
+        call(report, half)
+        assert contents(half)["records"]["epoch"] == [1, 2, 3]
+    (half / "metrics.jsonl").write_text("{")
+    call(report, half)
+    assert contents(half)["records"] is None
+
+
+def test_many_epochs_are_thinned_and_what_they_come_to_is_not(run: Path, tmp_path: Path) -> None:
+    long = tmp_path / "long"
+    shutil.copytree(run, long)
+    rows = [
+        {"epoch": e, "cost": 1 / e, "validation_cost": 2 / e, "validation_accuracy": 0.9 if e == 777 else 0.5}
+        | {"seconds": 0.25 if e == 5 else 0.125, "examples_per_second": 123456.789 + e}
+        for e in range(1, 30_001)
+    ]
+    (long / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    call(report, long)
+    shown = contents(long)
+    epochs = shown["records"]["epoch"]
+    assert (len(epochs), epochs[0], epochs[-1]) == (report.EPOCHS, 1, 30_000)
+    assert {after - before for before, after in pairwise(epochs)} <= {15, 16}
+    assert shown["records"]["cost"] == [1 / e for e in epochs]
+    totals = {"epochs": 30_000, "seconds": 3750.125, "median": 0.125, "least": 0.125, "most": 0.25}
+    assert shown["totals"] == totals | {"rate": 123456.789 + 15_001, "best": [0.9, 777]}
+    assert (long / "report.html").stat().st_size < 3_000_000
+
+
+NAMES = ["</script><b>bold</b>", "a&b", "ü", "{{script}}", "$x^", '"quoted"', "<!--", "7", "plain", "n" * 200]
+
+
+def test_classes_are_shown_by_name_and_nothing_put_in_is_code(run: Path, tmp_path: Path) -> None:
+    named = tmp_path / "{{script}}"
+    shutil.copytree(run, named)
+    config = json.loads((named / "config.json").read_text())
+    (named / "config.json").write_text(json.dumps(config | {"classes": NAMES}))
+    call(report, named)
+    shown = contents(named)
+    assert (shown["classes"], shown["name"]) == (NAMES, "{{script}}")
+    text, plain = ((folder / "report.html").read_text(encoding="utf-8") for folder in (named, run))
+    assert "<title>{{script}}: a run of bp_torch</title>" in text
+    assert text.count("<script") == plain.count("<script")
+    assert text.rpartition("</script>\n<script>")[2] == plain.rpartition("</script>\n<script>")[2]
+    assert contents(run)["classes"] == list("0123456789")
+    (named / "config.json").write_text(json.dumps(config | {"classes": NAMES[:3]}))
+    call(report, named)
+    assert contents(named)["classes"] == list("0123456789")
+
+
+def test_real_values_that_are_zeros_and_ones_are_no_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = run_of_kind("one output", tmp_path / "run")
+    for classes in (None, ("no", "yes")):
+        test = common.Split(*pair, classes)
+        monkeypatch.setattr(common, "load", lambda *_, test=test: test)
+        call(report, tmp_path / "run")
+        shown = contents(tmp_path / "run")
+        assert shown["classes"] == (classes and list(classes))
+        assert (shown["test"]["accuracy"] is None) == (shown["seen"]["labels"] is None) == (classes is None)

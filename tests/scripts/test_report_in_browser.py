@@ -1,5 +1,7 @@
 """The report in headless Chromium, at three widths, light and dark, by keyboard."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,3 +150,61 @@ def test_any_run_is_drawn_without_an_error(
         assert "train again" in chromium.run("return document.getElementById('follow').textContent")
         assert "No epoch" in chromium.run("return document.getElementById('curves').textContent")
     assert chromium.log() == []
+
+
+NAMES = ["</script><b>bold</b>", "a&b", "ü", "{{script}}", "a name that is much too long for a label " * 5]
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a table whose classes have these names, and are hard to tell."""
+    folder = tmp_path_factory.mktemp("named")
+    rows = [f"{k * 37 % 101},{k * 53 % 89},{NAMES[k // 3 % 5]}" for k in range(200)]
+    (folder / "table.csv").write_text("\n".join(["a,b,{{script}}", *rows]) + "\n")
+    arguments = ["--dataset", folder / "table.csv", "--target", "{{script}}", "--epochs", 2, "--engine", "eager"]
+    call(train, *arguments, "--out", folder / "run")
+    call(report, folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_classes_are_shown_by_name(chromium: Browser, named: Path, width: int) -> None:
+    chromium.open((named / "report.html").as_uri(), width)
+    assert chromium.log() == []
+    assert chromium.run(OVERFLOW) <= 0
+    names = [name.strip() for name in sorted(NAMES)]
+    assert chromium.run("return [...document.querySelectorAll('tbody th')].map(e => e.textContent)")[:3] == [
+        chromium.run("return fitted(arguments[0], 100)", name) for name in names[:3]
+    ]
+    assert "a&b" in chromium.run("return document.querySelector('.matrix thead').textContent")
+    assert chromium.run("return document.querySelectorAll('main b').length") == chromium.run(
+        "return document.querySelectorAll('.eq b').length"
+    )
+    shown = "return [...document.querySelectorAll('#a-1 title')].map(e => e.textContent)"
+    assert chromium.run(shown) == names
+    assert "ü" in chromium.run("return document.getElementById('a-1').textContent")
+    told = "return ['verdict', 'example-value'].map(id => document.getElementById(id).textContent)"
+    verdict, example = chromium.run(told)
+    label = chromium.run("return className(DATA.seen.labels[state.example])")
+    assert f"takes this “{label}” for “" in verdict
+    assert example.endswith(f", “{label}”")
+    pair = "const { true: t, said: s } = DATA.test.mistakes[0]; return `${className(t)} → ${className(s)}`"
+    first = "return document.querySelector('#mistakes figcaption strong').textContent"
+    assert chromium.run(first) == chromium.run(pair)
+    assert " taken for " in chromium.run("return document.querySelector('.pairs-list dt').textContent")
+
+
+def test_thinned_epochs_are_said_to_be(chromium: Browser, page: str, named: Path, tmp_path: Path) -> None:
+    chromium.open(page, 800)
+    assert "are drawn" not in chromium.run("return document.body.innerText")
+    shutil.copytree(named, tmp_path / "long")
+    line = (named / "metrics.jsonl").read_text().splitlines()[0]
+    lines = [json.dumps(json.loads(line) | {"epoch": e}) + "\n" for e in range(1, 2502)]
+    (tmp_path / "long" / "metrics.jsonl").write_text("".join(lines))
+    call(report, tmp_path / "long")
+    chromium.open((tmp_path / "long" / "report.html").as_uri(), 800)
+    assert chromium.log() == []
+    for section in ("curves", "timings"):
+        told = chromium.run(f"return document.getElementById('{section}').textContent")
+        assert "Of the 2,501 epochs, 2,000 are drawn" in told
+    assert "2,501" in chromium.run("return document.getElementById('tiles').textContent")
