@@ -19,7 +19,7 @@ import bp_torch as bp
 DOWNLOADED = {"mnist": bp.data.mnist, "fashion-mnist": bp.data.fashion_mnist, "kmnist": bp.data.kmnist}
 DATASETS = ("mnist", "digits", "fashion-mnist", "kmnist", "idx")
 TABLES = (".csv", ".tsv")
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")  # as torch says it
 KEPT = {  # what config.json may hold by type, other than None; all else in it is for the reader
     str: ("data_dir", "target", "sha256", "hidden", "activation", "cost", "init", "engine", "precision", "device"),
@@ -146,6 +146,12 @@ def of_run(options: argparse.Namespace, config: dict[str, Any]) -> tuple[str, st
             f"rows would be others; train on it with scripts/train.py"
         )
     return dataset, data_dir, options.target or config.get("target")
+
+
+def check_fits(test: Split, net: bp.Network, dataset: str, run: Path) -> None:
+    """Raises ValueError where a run's network does not take the examples of a data set that was named in its place."""
+    if test.x.shape[1] != net.sizes[0]:
+        raise ValueError(f"{dataset} has {test.x.shape[1]} inputs, and {run} was trained on {net.sizes[0]}")
 
 
 def add_data_options(parser: argparse.ArgumentParser, default: str | None) -> None:

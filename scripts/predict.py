@@ -55,6 +55,7 @@ def main() -> int:
         return 0
     dataset, data_dir, target = common.of_run(options, config)
     test = common.load(dataset, "test", data_dir, target, str(like.device), like.dtype)
+    common.check_fits(test, net, dataset, options.run)
     if test.classes:
         found = f"accuracy {net.accuracy(test.x, test.y):.2%}"
     else:

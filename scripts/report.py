@@ -61,6 +61,7 @@ def main() -> int:
     dataset, data_dir, target = common.of_run(options, config)
     like = net.layers[0].w
     test = common.load(dataset, "test", data_dir, target, str(like.device), like.dtype)
+    common.check_fits(test, net, dataset, run)
     shown = contents(run.resolve().name, net, config | {"dataset": dataset}, records, test, seen)
     path = run / "report.html"
     path.write_text(page(shown), encoding="utf-8", errors="replace")

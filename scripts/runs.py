@@ -74,13 +74,9 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def _config(out: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((out / CONFIG).read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--resume {out} is not a run that scripts/train.py started: it has no {CONFIG}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"--resume {out} is not a run that scripts/train.py started: its {CONFIG} is no table")
-    return config
+    if not (out / CONFIG).is_file():
+        raise ValueError(f"--resume {out} is not a run that scripts/train.py started: it has no {CONFIG}")
+    return common.read_config(out / CONFIG)
 
 
 def begin(out: Path, net: bp.Network, settings: dict[str, Any], about: dict[str, Any]) -> None:

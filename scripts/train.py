@@ -29,7 +29,6 @@ EXAMPLE = """example:
   python scripts/train.py --hidden 128 --activation relu --cost softmax_cross_entropy --batch-size 32 --epochs 10
   python scripts/train.py --resume runs/mine
 """
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 VERSIONS = {"bp_torch": bp.__version__, "torch": torch.__version__, "python": platform.python_version()}
 NOT_SETTINGS = ("out", "data_dir", "check", "resume")
 SECONDS_A_WRITE = 5.0  # between writes of the observations, which cost some 10 ms
@@ -65,7 +64,7 @@ def parse() -> argparse.Namespace:
         "--engine", default="auto", help=f"auto (the default), {', '.join(ENGINES)}: see bp_torch.train"
     )
     parser.add_argument("--precision", default="ieee", help=f"of the products: {', '.join(PRECISIONS)} (default: ieee)")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default: float32")
+    parser.add_argument("--dtype", choices=common.DTYPES, default="float32", help="default: float32")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches (default: 0)")
     parser.add_argument("--check", action="store_true", help="first hold the gradients to differences of the cost")
     parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
@@ -86,8 +85,6 @@ def main() -> int:
     options = parse()
     _check(options)
     out = runs.new_folder(options.out, Path(options.dataset).stem) if options.resume is None else Path(options.resume)
-    if not out.is_dir():
-        raise ValueError(f"--resume {out} is not a run folder: name one that scripts/train.py wrote")
     with runs.held(out):
         return _run(options, out)
 
@@ -169,15 +166,16 @@ def _check(options: argparse.Namespace) -> None:
 
 def _load(options: argparse.Namespace) -> tuple[common.Split, common.Split]:
     """The training and the test examples."""
+    dtype = common.DTYPES[options.dtype]
     data, test = (
-        common.load(options.dataset, split, options.data_dir, options.target, options.device, DTYPES[options.dtype])
+        common.load(options.dataset, split, options.data_dir, options.target, options.device, dtype)
         for split in ("train", "test")
     )
     if data.x.shape[1] != test.x.shape[1]:
         raise bp.DataError(f"{options.dataset}: the test examples have {test.x.shape[1]} values, not {data.x.shape[1]}")
     if data.classes is None and options.cost != "quadratic":
         raise ValueError(f"{options.target} is real-valued: train on it with --cost quadratic, not {options.cost}")
-    return data, test
+    return data, test._replace(classes=data.classes)  # of IDX files, some may be in the training set only
 
 
 def _started(options: argparse.Namespace, data: common.Split, test: common.Split) -> tuple[bp.Network, dict[str, Any]]:
@@ -252,7 +250,7 @@ def _network(options: argparse.Namespace, inputs: int, outputs: int, output: str
         init=options.init,
         seed=options.seed,
         device=options.device,
-        dtype=DTYPES[options.dtype],
+        dtype=common.DTYPES[options.dtype],
     )
 
 
@@ -266,7 +264,7 @@ def _widths(hidden: str) -> list[int]:
 def _keep(out: Path, net: bp.Network, test: common.Split, records: list[bp.Record], watch: observations.Watch) -> None:
     observations.write(out / observations.FILE, watch, net)
     if test.classes:
-        plots.confusion(out / "confusion.png", test.y, net.predict(test.x))
+        plots.confusion(out / "confusion.png", test.y, net.predict(test.x), test.classes)
     if records:
         plots.curve(out / "curve.png", records, f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}")
 

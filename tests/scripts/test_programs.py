@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -309,3 +310,14 @@ def test_predict_says_that_a_config_is_damaged(trained: tuple[Path, str], tmp_pa
         with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match=r"config\.json is damaged: "):
             patch.setattr("sys.argv", ["predict.py", str(tmp_path)])
             predict.main()
+
+
+def test_another_data_set_that_does_not_fit_is_named(trained: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,kind\n" + "".join(f"{i},{'xy'[i % 2]}\n" for i in range(40)))
+    config = json.loads((trained[0] / "config.json").read_text())
+    shutil.copytree(trained[0], tmp_path / "run")
+    kept = {**config, "dataset": str(tmp_path / "t.csv"), "sha256": common.sha256(str(tmp_path / "t.csv"))}
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**kept, "target": "kind"}))
+    done = run("predict.py", tmp_path / "run")
+    assert done.returncode == 2
+    assert f"t.csv has 1 inputs, and {tmp_path / 'run'} was trained on 64" in done.stderr

@@ -259,11 +259,11 @@ def test_options_that_agree_with_the_run_are_taken(tmp_path: Path, run: Run, alo
 def test_what_is_no_run_or_another_runs_is_refused(tmp_path: Path, run: Run, alone: Callable[..., Path]) -> None:
     out = tmp_path / "run"
     code, printed = run("--resume", out)
-    assert (code, "is not a run that scripts/train.py started" in printed) == (2, True)
+    assert (code, "is not a run that scripts/train.py started: it has no config.json" in printed) == (2, True)
     shutil.copytree(alone(*SHORT), out)
     config = json.loads((out / runs.CONFIG).read_text())
     metrics = (out / runs.METRICS).read_text()
-    for content, message in (("[]", "is no table"), ("{", "has no config.json"), ("{}", "other settings than")):
+    for content, message in (("[]", "config.json is damaged"), ("{", "config.json is damaged")):
         (out / runs.CONFIG).write_text(content)
         code, printed = run("--resume", out)
         assert (code, message in printed) == (2, True)
