@@ -55,7 +55,7 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     if "device" in given:
         given["device"] = common.device_named(given["device"])
     may_differ = {"data_dir"}  # the data may have moved
-    if "dataset" in given and Path(given["dataset"]).is_file():
+    if "dataset" in given and common.is_table(given["dataset"]) and Path(given["dataset"]).is_file():
         given["dataset"] = str(Path(given["dataset"]).resolve())
         if common.sha256(given["dataset"]) == config.get("sha256"):
             may_differ.add("dataset")
