@@ -1,6 +1,6 @@
 """Feed-forward networks trained by backpropagation written out by hand, on raw torch tensors."""
 
-from bp_torch import data
+from bp_torch import data, runs
 from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
@@ -8,12 +8,14 @@ from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight import per_example
 from bp_torch.insight.check import Check, check
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
-from bp_torch.training.checkpoint import Checkpoint, load, load_checkpoint, save
+from bp_torch.recipe import Recipe
+from bp_torch.saving.checkpoint import Checkpoint, load, load_checkpoint, save
+from bp_torch.state import Position
 from bp_torch.training.loop import Record, train
-from bp_torch.training.position import Position
 from bp_torch.training.progress import fit
+from bp_torch.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "ACTIVATIONS",
@@ -31,6 +33,7 @@ __all__ = [
     "Layer",
     "Network",
     "Position",
+    "Recipe",
     "Record",
     "Trace",
     "backprop",
@@ -40,6 +43,7 @@ __all__ = [
     "load",
     "load_checkpoint",
     "per_example",
+    "runs",
     "save",
     "stack",
     "train",

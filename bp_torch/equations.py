@@ -5,6 +5,9 @@ Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), chapter 2, "How 
 Legend: m examples, one a row; a layer of n_out neurons fed by n_in. Every function works on the last two dimensions
 and broadcasts over any leading ones, so a stack of K networks (w of shape (K, n_out, n_in)) runs through the same code.
 A row of δ is one example's own error ∂C_x/∂z. C is the mean of the C_x: it enters once, in BP3 and BP4.
+
+BP3 and BP4 stand here twice: as gradients, and as the step of gradient descent that adds them to b and w in place. The
+backward sweep is linear in δᴸ, so a step puts the factor −η/m there once, and ∂C/∂w never has to exist.
 """
 
 from torch import Tensor
@@ -49,3 +52,25 @@ def weight_gradient(delta: Tensor, a: Tensor) -> Tensor:
     delta (…, m, n_out), a the activation that entered the layer (…, m, n_in) -> ∂C/∂w (…, n_out, n_in).
     """
     return delta.mT @ a / delta.shape[-2]
+
+
+def bias_update(b: Tensor, delta: Tensor, ones: Tensor) -> None:
+    """BP3 as the step: b ← b − η ∂C/∂b = b + Σ_x δ_x, in place, for δ that holds the factor −η/m.
+
+    b (…, n_out), delta (…, m, n_out), ones (m,) all 1: their product with δ is the sum, in one operation.
+    """
+    if b.ndim == 1 and b.dtype == delta.dtype:
+        b.addmv_(delta.mT, ones)
+    else:  # a stack, or δ of a smaller dtype than the parameters
+        b.add_(delta.sum(-2, dtype=b.dtype))
+
+
+def weight_update(w: Tensor, delta: Tensor, a: Tensor) -> None:
+    """BP4 as the step: w ← w − η ∂C/∂w = w + δᵀa, in place, for δ that holds the factor −η/m.
+
+    w (…, n_out, n_in), delta (…, m, n_out), a the activation that entered the layer (…, m, n_in).
+    """
+    if w.ndim == 2 and w.dtype == delta.dtype:
+        w.addmm_(delta.mT, a)
+    else:
+        w.add_(delta.mT @ a)

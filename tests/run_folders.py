@@ -2,23 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-import observations
-import pytest
 import torch
 from torch import Tensor
 
 import bp_torch as bp
+from bp_torch.runs import observations
 
 SECTIONS = ["follow", "curves", "confusion", "mistakes", "weights", "norms", "saturation", "timings", "settings"]
-
-
-def call(program: Any, *arguments: object) -> None:
-    """Runs a program's main in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", [program.__name__, *map(str, arguments)])
-        assert program.main() == 0
 
 
 def made(folder: Path, net: bp.Network, data: tuple[Tensor, Tensor], dataset: str, epochs: int) -> None:
@@ -30,10 +21,16 @@ def made(folder: Path, net: bp.Network, data: tuple[Tensor, Tensor], dataset: st
     for record in bp.train(net, data, epochs=epochs, lr=0.1, validation=data, engine="eager"):
         observations.look(watch, net, record.epoch)
         records.append(json.dumps({k: v for k, v in vars(record).items() if k != "position"}))
-    observations.write(folder / observations.FILE, watch, net)
+    observations.write(folder, watch, net)
     bp.save(folder / "weights.safetensors", net)
     (folder / "metrics.jsonl").write_text("\n".join(records) + "\n")
-    (folder / "config.json").write_text(json.dumps({"dataset": dataset, "batch_size": 10}))
+    config = {
+        "dataset": dataset,
+        "batch_size": 10,
+        "target": "kind" if dataset == "table.csv" else None,
+        "data_dir": ".",
+    }
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 KINDS = {  # sizes, cost, output, targets

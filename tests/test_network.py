@@ -7,6 +7,7 @@ import reference
 import torch
 
 import bp_torch as bp
+from bp_torch.network import feed_forward
 
 
 def test_parameters_are_raw_leaf_tensors() -> None:
@@ -231,3 +232,14 @@ def test_a_network_is_described_in_a_line() -> None:
     net = bp.Network.create([5, 4, 3], hidden="relu", cost="softmax_cross_entropy")
     assert repr(net) == "<Network: [5, 4, 3], relu, softmax; softmax_cross_entropy; torch.float32 on cpu>"
     assert repr(bp.stack([net, net])).startswith("<Network: 2 networks [5, 4, 3]")
+
+
+def test_training_keeps_no_weighted_input_that_the_derivative_does_not_need() -> None:
+    for activation in bp.ACTIVATIONS.values():
+        z = torch.linspace(-2, 2, 9, dtype=torch.float64)
+        a = activation.f(z)
+        if not activation.needs_z:
+            assert torch.equal(activation.derivative(torch.full_like(z, math.nan), a), activation.derivative(z, a))
+        net = bp.Network.create([3, 4, 2], hidden=activation)
+        trace = feed_forward(net, torch.ones(5, 3), lean=True)
+        assert (trace.z[0] is trace.a[1]) == (not activation.needs_z)

@@ -1,1 +1,1 @@
-"""Training: the step, the loop around it, and what is kept on disk."""
+"""Training: the step, the engines that run it, and the loop around them."""

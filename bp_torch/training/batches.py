@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from bp_torch.randomness import generator
+from bp_torch.training.step import Batch
 
 CHUNK_BYTES = 2 << 20  # one gather fills about this much: large enough to be rare, small enough to stay in the cache
 
 
 class Chunk(NamedTuple):
-    """Consecutive mini-batches, gathered at once: their targets y (rows, n_L), and each one's (x, y) and size."""
+    """Consecutive mini-batches, gathered at once, and the targets y (rows, n_L) of them all."""
 
     y: Tensor
-    batches: list[tuple[Tensor, Tensor, int]]
+    batches: list[Batch]
 
 
 def shuffled(m: int, seed: int, epoch: int) -> Tensor:
@@ -23,11 +24,22 @@ def shuffled(m: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(m, generator=generator("shuffle", seed, epoch))
 
 
+def batch_sizes(m: int, batch_size: int) -> Tensor:
+    """How many examples each batch of an epoch holds (batches,), int64; the last one holds what is left over."""
+    sizes = torch.full((-(-m // batch_size),), batch_size)
+    sizes[-1] = m - batch_size * (len(sizes) - 1)
+    return sizes
+
+
 def chunks(x: Tensor, y: Tensor, order: Tensor, batch_size: int) -> Iterator[Chunk]:
     """The examples in the given order, in mini-batches of batch_size; the last one holds what is left over."""
+    ones = y.new_ones(batch_size)
     batches = max(1, CHUNK_BYTES // (batch_size * x[0].nbytes))
     for index in order.to(x.device).split(batches * batch_size):
-        chunk_x, chunk_y = x.index_select(0, index), y.index_select(0, index)
-        sizes = [min(batch_size, len(index) - start) for start in range(0, len(index), batch_size)]
-        split = zip(chunk_x.split(batch_size), chunk_y.split(batch_size), sizes, strict=True)
-        yield Chunk(chunk_y, list(split))
+        rows, targets = x.index_select(0, index), y.index_select(0, index)
+        split = zip(rows.split(batch_size), targets.split(batch_size), strict=True)
+        batches_of_chunk = [Batch(*pair, ones) for pair in split]
+        short = len(index) % batch_size
+        if short:
+            batches_of_chunk[-1] = batches_of_chunk[-1]._replace(ones=ones[:short])
+        yield Chunk(targets, batches_of_chunk)

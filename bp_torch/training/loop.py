@@ -2,21 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.errors import DivergenceError, EngineError
-from bp_torch.network import Layer, Network, Trace, class_labels, feed_forward, mean_cost, predicted_class
+from bp_torch.network import Network, Trace, class_labels, feed_forward, mean_cost, predicted_class
+from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
+from bp_torch.state import Position, State, is_finite
 from bp_torch.training import engines
-from bp_torch.training.batches import chunks, shuffled
-from bp_torch.training.engines.common import inputs_of, networks_of, products_in, step_of, threads
-from bp_torch.training.position import Position, finite
-from bp_torch.training.step import rate_of
+from bp_torch.training.batches import shuffled
+from bp_torch.training.engines.eager import replay
+from bp_torch.training.job import Job
+from bp_torch.training.step import numbers_table
+from bp_torch.training.threads import threads
 
 
 @dataclass(frozen=True)
@@ -43,62 +47,58 @@ class Record:
         return self.position.batch == 0
 
 
+class HeldOut(NamedTuple):
+    """Examples to validate on: x (m, n_0), the target matrix y (m, n_L), and the classes (m,) where there are any."""
+
+    x: Tensor
+    y: Tensor
+    labels: Tensor | None
+
+
+@takes_settings
 def train(
     net: Network,
     data: tuple[Tensor, Tensor],
     *,
-    epochs: int = 30,
-    batch_size: int = 10,
-    lr: float | Callable[[int], float] = 3.0,
     validation: tuple[Tensor, Tensor] | None = None,
-    seed: int = 0,
-    engine: str = "auto",
-    precision: str = "ieee",
     every: int | None = None,
     start: Position | None = None,
+    recipe: Recipe | None = None,
+    **settings: Unpack[Settings],
 ) -> Iterator[Record]:
     """Mini-batch stochastic gradient descent: changes `net` in place and yields a `Record` after every epoch.
 
     data, validation: (x, y) of the network's dtype and on its device; x (m, n_0), y class indices (m,) or a matrix
         (m, n_L).
-    batch_size: examples a step; the last batch of an epoch holds what is left over, and its gradient is its own mean.
-    lr: η, the step along −∂C/∂w; a number, or a function that is asked for it at the start of each epoch, with the
-        epoch's number. The defaults of epochs, batch_size and lr are the book's, for sigmoid and quadratic.
-    seed: the batches of an epoch depend on seed and epoch alone. The same seed twice gives the same weights, to the
-        bit, on the CPU.
-    engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
-        (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
-        twenty; "graph" (CUDA) captures them as a CUDA graph. "auto" chooses by device, size and length of the run, and
-        runs a tiny network on one thread; an engine that is named runs on as many as torch is set to.
-    precision: "ieee" computes in the network's own dtype. For networks of float32: "tf32" (CUDA) multiplies in tf32;
-        "bf16" (CUDA, and CPUs that have its instructions) multiplies in bfloat16 and keeps and updates the weights in
-        float32.
     every: yields a record after every so many batches within an epoch, too: a place to save and to stop in an epoch
         that is long. Rounded up to a whole number of the engine's blocks: "compiled" and "graph" run several steps as
         one, "persistent" a whole epoch.
     start: goes on from there (a record's position), with the weights `net` held then and the same arguments. On the
         same machine the rest of the run is then, to the bit, that of a run that never stopped.
+    epochs, batch_size, lr, seed, engine, precision: see `Recipe`, whose fields they are. recipe: a whole one; what is
+        named beside it counts in its place.
 
-    Arguments are checked when train is called, work starts with the first `next`. Raises ValueError for an argument
-    that can't be used; and from the generator DivergenceError where a value is no longer finite, EngineError where an
-    engine can't be built or the device's memory is too small.
+    The same seed twice gives the same weights, to the bit, on the CPU. Arguments are checked when train is called, work
+    starts with the first `next`. Raises ValueError for an argument that can't be used; and from the generator
+    DivergenceError where a value is no longer finite, EngineError where an engine can't be built or the device's memory
+    is too small.
     """
+    recipe = recipe_of(recipe, settings)
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
-    x, y, classes = _pair("data", data, net)
+    x, y, labels = _pair("data", data, net)
     held_out = None if validation is None else _pair("validation", validation, net)
-    if held_out and classes is None:  # real-valued targets; the few held out may happen to be zeros and ones
-        held_out = (*held_out[:2], None)
-    epochs, batch_size = checks.whole("epochs", epochs, 1), checks.whole("batch_size", batch_size, 1)
-    rate = lr if callable(lr) else _always(checks.positive("lr", lr))
-    seed, batch_size = checks.seed(seed), min(batch_size, len(x))
-    engines.checked(engine, net, batch_size, precision)
+    if held_out and labels is None:  # real-valued targets; the few held out may happen to be zeros and ones
+        held_out = held_out._replace(labels=None)
+    lr = fitting_rate(net) if recipe.lr is None else recipe.lr
+    job = Job(State(net), (x, y), replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x))))
+    engines.check(job)
     every = len(x) if every is None else checks.whole("every", every, 1)
-    start = _startable(start or Position(), math.ceil(len(x) / batch_size))
-    return _records(net, x, y, held_out, epochs, batch_size, rate, seed, engine, precision, every, start)
+    return _records(job, held_out, every, _startable(start or Position(), job))
 
 
-def _startable(start: Position, batches: int) -> Position:
+def _startable(start: Position, job: Job) -> Position:
+    batches = len(job.batch_sizes)
     if start.checked().batch >= batches:
         raise ValueError(
             f"start is after batch {start.batch}, and an epoch has {batches}: resume with the data of before"
@@ -106,68 +106,51 @@ def _startable(start: Position, batches: int) -> Position:
     return start
 
 
-def _always(lr: float) -> Callable[[int], float]:
-    return lambda epoch: lr
-
-
-def _pair(name: str, pair: object, net: Network) -> tuple[Tensor, Tensor, Tensor | None]:
-    """A checked pair as x, its target matrix, and its classes (None for real-valued targets)."""
+def _pair(name: str, pair: object, net: Network) -> HeldOut:
+    """A checked pair."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"{name} must be a pair (x, y), not {type(pair).__name__}")
     x = checks.examples(pair[0], net.sizes[0], net.layers[0].w)
     if x.ndim != 2:
         raise ValueError(f"{name}: x must have the shape (m, {net.sizes[0]}) to train on, not {tuple(x.shape)}")
-    return x, checks.targets(pair[1], x, net.sizes[-1], net.layers[0].w), class_labels(pair[1])
+    return HeldOut(x, checks.targets(pair[1], x, net.sizes[-1], net.layers[0].w), class_labels(pair[1]))
 
 
-def _records(
-    net: Network,
-    x: Tensor,
-    y: Tensor,
-    held_out: tuple[Tensor, Tensor, Tensor | None] | None,
-    epochs: int,
-    batch_size: int,
-    lr: Callable[[int], float],
-    seed: int,
-    engine: str,
-    precision: str,
-    every: int,
-    start: Position,
-) -> Iterator[Record]:
-    batches = math.ceil(len(x) / batch_size)
-    with _out_of_memory(batch_size):
-        train_epoch, count, block = engines.start(engine, net, x, y, batch_size, precision, epochs * batches)
-    if start.batch % block:
+def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) -> Iterator[Record]:
+    recipe, net, m = job.recipe, job.state.net, len(job.data[0])
+    sizes, batches = job.batch_sizes, len(job.batch_sizes)
+    with _out_of_memory(recipe.batch_size):
+        engine = engines.start(job)
+    if start.batch % engine.block:
         raise ValueError(
-            f"this engine runs {block} batches as one and can't start after batch {start.batch}: take the one of before"
+            f"this engine runs {engine.block} batches as one and can't start after batch {start.batch}: take the one "
+            "of before"
         )
-    part = math.ceil(every / block) * block
-    for epoch in range(start.epoch, epochs + 1):
-        rate = checks.positive(f"lr of epoch {epoch}", lr(epoch))
-        first, total, seconds = start[1:] if epoch == start.epoch else (0, 0.0, 0.0)
-        before = [Layer(w.clone(), b.clone()) for w, b in net.layers]
+    part = math.ceil(every / engine.block) * engine.block
+    for epoch in range(start.epoch, recipe.epochs + 1):
+        rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
+        _, first, total, seconds = start if epoch == start.epoch else Position(epoch)
+        before = job.state.copy()
         began = time.perf_counter()
-        order = shuffled(len(x), seed, epoch)
+        order, numbers = shuffled(m, recipe.seed, epoch), numbers_table(rate, sizes)
         done = first
         while done < batches:
             until = min(batches, (done // part + 1) * part)
-            with threads(count), _out_of_memory(batch_size):
-                total += train_epoch(order[done * batch_size : until * batch_size], rate)
+            with threads(engine.threads), _out_of_memory(recipe.batch_size):
+                total += engine.run(order[done * recipe.batch_size : until * recipe.batch_size], numbers[done:until])
             done, seconds = until, seconds + time.perf_counter() - began
-            if not math.isfinite(total) or (done == batches and not finite(net)):
-                _restore(net, before)
-                batch, layer, what = _first_not_finite(
-                    net, x, y, order[first * batch_size :], batch_size, rate, precision
-                )
-                _restore(net, before)
+            if not math.isfinite(total) or (done == batches and not is_finite(net)):
+                job.state.restore(before)
+                batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
+                job.state.restore(before)
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
-            examples = min(done * batch_size, len(x))
             if done < batches:
+                examples = done * recipe.batch_size
                 position = Position(epoch, done, total, seconds)
                 yield Record(epoch, total / examples, None, None, seconds, examples / seconds, position)
                 began = time.perf_counter()
-        evaluated = (None, None) if held_out is None else _evaluate(net, *held_out)
-        yield Record(epoch, total / len(x), *evaluated, seconds, len(x) / seconds, Position(epoch + 1))
+        evaluated = (None, None) if held_out is None else _evaluate(net, held_out)
+        yield Record(epoch, total / m, *evaluated, seconds, m / seconds, Position(epoch + 1))
 
 
 @contextmanager
@@ -182,33 +165,22 @@ def _out_of_memory(batch_size: int) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def _evaluate(net: Network, x: Tensor, y: Tensor, labels: Tensor | None) -> tuple[float, float | None]:
+def _evaluate(net: Network, held_out: HeldOut) -> tuple[float, float | None]:
+    x, y, labels = held_out
     trace = feed_forward(net, x)
-    right = None if labels is None else (predicted_class(trace.a[-1]) == labels).double().mean().item()
-    return mean_cost(net, trace, y).item(), right
-
-
-def _restore(net: Network, layers: list[Layer]) -> None:
-    for layer, before in zip(net.layers, layers, strict=True):
-        for tensor, value in zip(layer, before, strict=True):
-            tensor.copy_(value)
+    accuracy = None if labels is None else (predicted_class(trace.a[-1]) == labels).double().mean().item()
+    return mean_cost(net, trace, y).item(), accuracy
 
 
 @torch.inference_mode()
-def _first_not_finite(
-    net: Network, x: Tensor, y: Tensor, order: Tensor, batch_size: int, lr: float, precision: str
-) -> tuple[int, int, str]:
+def _first_not_finite(job: Job, order: Tensor, numbers: Tensor) -> tuple[int, int, str]:
     """Replays an epoch that failed, step by step, and says where: the batch (from 1), the layer, and what it was."""
-    step = step_of(networks_of(net, precision))
-    batches = (batch for chunk in chunks(x, y, order, batch_size) for batch in chunk.batches)
-    for batch, (x_batch, y_batch, m) in enumerate(batches, start=1):
-        trace = feed_forward(net, x_batch)
-        with products_in(precision):
-            step(inputs_of(x_batch, precision), y_batch, rate_of(lr, m, like=y))
-        for l, what, tensor in _in_order(net, trace, y_batch):
+    net = job.state.net
+    for batch, ((_, y, _), trace) in enumerate(replay(job, order, numbers), start=1):
+        for l, what, tensor in _in_order(net, trace, y):
             if not tensor.isfinite().all():
                 return batch, l, what
-    return math.ceil(len(order) / batch_size), len(net.layers) - 1, "its cost"
+    return len(numbers), len(net.layers) - 1, "its cost"
 
 
 def _in_order(net: Network, trace: Trace, y: Tensor) -> Iterator[tuple[int, str, Tensor]]:

@@ -1,25 +1,39 @@
-"""Training run to its end, shown: a bar on a terminal, one line an epoch elsewhere."""
+"""Training run to its end, with a display: a bar on a terminal, one line an epoch elsewhere."""
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 from tqdm import tqdm
 
 from bp_torch.network import Network
+from bp_torch.recipe import Recipe, Settings, recipe_of, takes_settings
+from bp_torch.state import Position
 from bp_torch.training.loop import Record, train
 
 
-def fit(net: Network, data: tuple[Tensor, Tensor], *, epochs: int = 30, **settings: Any) -> list[Record]:
+@takes_settings
+def fit(
+    net: Network,
+    data: tuple[Tensor, Tensor],
+    *,
+    validation: tuple[Tensor, Tensor] | None = None,
+    every: int | None = None,
+    start: Position | None = None,
+    recipe: Recipe | None = None,
+    **settings: Unpack[Settings],
+) -> list[Record]:
     """`train` run to its end with a progress display; takes its arguments, returns its records."""
-    return list(shown(train(net, data, epochs=epochs, **settings), epochs))
+    recipe = recipe_of(recipe, settings)
+    records = train(net, data, validation=validation, every=every, start=start, recipe=recipe)
+    return list(with_progress(records, recipe.epochs, 0 if start is None else start.epoch - 1))
 
 
-def shown(records: Iterable[Record], epochs: int, done: int = 0) -> Iterator[Record]:
-    """Passes the records through; shows each on a bar on a terminal (stderr), else on a line of its own (stdout).
+def with_progress(records: Iterable[Record], epochs: int, done: int = 0) -> Iterator[Record]:
+    """Passes the records through, each displayed on a bar on a terminal (stderr), else on a line of its own (stdout).
 
-    done: epochs of a run that goes on. A record in the midst of an epoch is not shown.
+    done: epochs of a run that goes on. A record in the midst of an epoch is not displayed.
     """
     if sys.stderr.isatty():
         with tqdm(total=epochs, initial=done, unit="epoch") as bar:

@@ -1,69 +1,71 @@
-"""One step of stochastic gradient descent, in which BP4 is the update: ∂C/∂w never exists.
+"""One step of stochastic gradient descent, in which BP3 and BP4 are the update: ∂C/∂w never exists.
 
-w ← w − η ∂C/∂w = w − (η/m) δᵀa. The backward sweep is linear in δᴸ, so −η/m enters once, there: each layer's update is
-then one multiply-and-add into w, as soon as the sweep yields δ. A test holds this equal to the textbook step by
-`Network.gradients`.
+A test holds it equal to the textbook step, which takes `Network.gradients` and subtracts η times each.
 """
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from bp_torch.network import Feedback, Layer, Network, Trace, errors, feed_forward, output_delta
+from bp_torch.equations import bias_update, weight_update
+from bp_torch.network import Feedback, Network, Trace, errors, feed_forward, output_delta
+from bp_torch.state import State
 
 
-class Rate(NamedTuple):
-    """The factor −η/m of a step on m examples, 0-D, and a column of m ones, which sums the rows of δ.
+class Batch(NamedTuple):
+    """m examples: x (…, m, n_0), the target matrix y (…, m, n_L), and ones (m,), which sum the rows of δ."""
 
-    A tensor, so that a compiled or captured step takes another learning rate as it is.
-    """
-
-    factor: Tensor
+    x: Tensor
+    y: Tensor
     ones: Tensor
 
 
-def rate_of(lr: float, m: int, like: Tensor) -> Rate:
-    """The `Rate` of a batch of m examples, of the dtype and on the device of `like`."""
-    return Rate(like.new_full((), -lr / m), like.new_ones(m))
+Numbers = tuple[Tensor, ...]
+"""The scalars of one step, each 0-D, of the parameters' dtype and on their device: here (−η/m,)."""
 
 
-def sgd_step(net: Network, x: Tensor, y: Tensor, rate: Rate, feedback: Feedback | None = None) -> Trace:
-    """Descends one step on the batch x (…, m, n_0), y (…, m, n_L), in place; returns the forward pass it came from.
+def numbers_table(rate: float, sizes: Tensor) -> Tensor:
+    """The numbers of each step as a row, (steps, 1), in float64 on the CPU: −η/m, for batches of these sizes (steps,).
 
-    Of that, z of a hidden layer is kept only where its σ′ needs it: see `feed_forward`. feedback: as in `errors`.
+    Tensors, so that a compiled, captured or printed step takes another learning rate as it is.
     """
-    trace = feed_forward(net, x, lean=True)
-    for l, delta in errors(net, trace, output_delta(net, trace, y) * rate.factor, feedback):
-        descend(net.layers[l], delta, trace.a[l], rate.ones)
+    return (torch.full_like(sizes, -rate, dtype=torch.float64) / sizes).unsqueeze(1)
+
+
+def step(
+    state: State,
+    batch: Batch,
+    numbers: Numbers,
+    *,
+    passes: Network | None = None,
+    feedback: Feedback | None = None,
+    lean: bool = True,
+) -> Trace:
+    """Descends one step on the batch, in place, and returns the forward pass it came from.
+
+    passes: the copy of the network, in a smaller dtype, that runs the passes; batch.x is of that dtype. The outputs,
+        their error and the update are in the network's own dtype, and the copy is made equal again after the update.
+        Source: P. Micikevicius et al., "Mixed Precision Training" (2018), section 3.1.
+    feedback: as in `errors`. lean: as in `feed_forward`.
+    """
+    net, (factor,) = state.net, numbers
+    copy = net if passes is None else passes
+    trace = feed_forward(copy, batch.x, lean=lean)
+    if passes is not None:
+        z = trace.z[-1].to(batch.y.dtype)
+        trace = Trace((*trace.a[:-1], net.activations[-1].f(z)), (*trace.z[:-1], z))
+    top = (output_delta(net, trace, batch.y) * factor).to(batch.x.dtype)
+    for l, delta in errors(copy, trace, top, feedback):
+        layer = net.layers[l]
+        weight_update(layer.w, delta, trace.a[l])
+        bias_update(layer.b, delta, batch.ones)
+        if passes is not None:
+            copy.layers[l].w.copy_(layer.w)
+            copy.layers[l].b.copy_(layer.b)
     return trace
 
 
-def descend(layer: Layer, delta: Tensor, a: Tensor, ones: Tensor) -> None:
-    """w += δᵀa (BP4) and b += Σ_x δ_x (BP3), in place, for δ that holds the factor −η/m; a entered the layer."""
-    w, b = layer
-    delta_t = delta.mT
-    if w.ndim == 2:
-        w.addmm_(delta_t, a)
-        b.addmv_(delta_t, ones)
-    else:  # a stack
-        w.add_(delta_t @ a)
-        b.add_(delta.sum(-2))
-
-
-def mixed_step(net: Network, copy: Network, x: Tensor, y: Tensor, rate: Rate) -> Trace:
-    """`sgd_step` with the products in bfloat16 and the weights and their update in float32.
-
-    copy: the network in bfloat16, which runs the passes and is made equal to `net` again, layer by layer, after the
-    update. x is bfloat16, y float32, and the outputs of the trace and their error are float32 too.
-    Source: P. Micikevicius et al., "Mixed Precision Training" (2018), section 3.1.
-    """
-    trace = feed_forward(copy, x, lean=True)
-    z = trace.z[-1].float()
-    trace = Trace((*trace.a[:-1], net.activations[-1].f(z)), (*trace.z[:-1], z))
-    for l, delta in errors(copy, trace, (output_delta(net, trace, y) * rate.factor).to(x.dtype)):
-        layer, rounded = net.layers[l], copy.layers[l]
-        layer.w.add_(delta.mT @ trace.a[l])
-        layer.b.add_(delta.sum(-2, dtype=z.dtype))
-        rounded.w.copy_(layer.w)
-        rounded.b.copy_(layer.b)
-    return trace
+def batch_cost(net: Network, trace: Trace, y: Tensor) -> Tensor:
+    """Σ_x C_x of a batch, 0-D in float64."""
+    return net.cost_function.value(trace.z[-1], trace.a[-1], y).sum(dtype=torch.float64)

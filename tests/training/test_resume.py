@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import reference
 import torch
+from jobs import job
 
 import bp_torch as bp
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines import compiled
+from bp_torch.training.job import Job, Run
 
 EXAMPLES, BATCH, EPOCHS = 97, 10, 3  # ten batches an epoch, the last of seven
 
@@ -58,11 +60,11 @@ def _assert_resumes(tmp_path: Path, dtype: torch.dtype = torch.float32, step: in
         records = list(islice(_train(net, **arguments), stop + 1))
         position = records[-1].position
         bp.save(tmp_path / "net.safetensors", net, position=position)
-        found = bp.load_checkpoint(tmp_path / "net.safetensors")
-        assert found.position == position
-        records += _train(found.net, found.position, **arguments)
+        loaded = bp.load_checkpoint(tmp_path / "net.safetensors")
+        assert loaded.position == position
+        records += _train(loaded.net, loaded.position, **arguments)
         assert _figures(records) == _figures(wanted)
-        for got, expected in zip(found.net.layers, alone.layers, strict=True):
+        for got, expected in zip(loaded.net.layers, alone.layers, strict=True):
             assert torch.equal(got.w, expected.w)
             assert torch.equal(got.b, expected.b)
 
@@ -71,13 +73,13 @@ def _assert_resumes(tmp_path: Path, dtype: torch.dtype = torch.float32, step: in
 @pytest.mark.parametrize(
     ("engine", "dtype", "precision"),
     [
-        ("eager", torch.float32, "ieee"),
-        ("eager", torch.float64, "ieee"),
-        ("eager", torch.bfloat16, "ieee"),
+        ("eager", torch.float32, "dtype"),
+        ("eager", torch.float64, "dtype"),
+        ("eager", torch.bfloat16, "dtype"),
         ("eager", torch.float32, "bf16"),
-        ("native", torch.float32, "ieee"),
-        pytest.param("native", torch.float64, "ieee", marks=pytest.mark.slow),
-        ("auto", torch.float32, "ieee"),
+        ("native", torch.float32, "dtype"),
+        pytest.param("native", torch.float64, "dtype", marks=pytest.mark.slow),
+        ("auto", torch.float32, "dtype"),
     ],
     ids=str,
 )
@@ -90,7 +92,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["ieee", "bf16"])
+@pytest.mark.parametrize("precision", ["dtype", "bf16"])
 def test_a_resumed_compiled_run_is_the_uninterrupted_one_to_the_bit(tmp_path: Path, precision: str) -> None:
     _assert_resumes(tmp_path, step=7, engine="compiled", precision=precision, every=1)
 
@@ -106,9 +108,9 @@ def test_a_resumed_run_on_the_gpu_is_the_uninterrupted_one_to_the_bit(tmp_path: 
     list(run(alone, None))
     first = next(run(net, None))
     bp.save(tmp_path / "net.safetensors", net, position=first.position)
-    found = bp.load_checkpoint(tmp_path / "net.safetensors", "cuda")
-    list(run(found.net, found.position))
-    for got, wanted in zip(found.net.layers, alone.layers, strict=True):
+    loaded = bp.load_checkpoint(tmp_path / "net.safetensors", "cuda")
+    list(run(loaded.net, loaded.position))
+    for got, wanted in zip(loaded.net.layers, alone.layers, strict=True):
         assert torch.equal(got.w, wanted.w)
         assert torch.equal(got.b, wanted.b)
 
@@ -139,15 +141,14 @@ def test_a_record_within_an_epoch_says_how_far_it_is() -> None:
 
 
 def test_engines_that_run_several_batches_as_one_are_cut_between_these(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(engines.ENGINES, "eager", engines.ENGINES["eager"]._replace(block=lambda net, m, batch_size: 4))
+    monkeypatch.setitem(engines.ENGINES, "eager", engines.ENGINES["eager"]._replace(block=lambda job: 4))
     net = _network()
     assert [r.position.batch for r in _train(net, epochs=1, every=1, engine="eager")] == [4, 8, 0]
     assert [r.position.batch for r in _train(net, epochs=1, every=5, engine="eager")] == [8, 0]
     with pytest.raises(ValueError, match="runs 4 batches as one and can't start after batch 6"):
         next(_train(net, bp.Position(1, 6), engine="eager"))
-    blocks = {
-        name: entry.block(bp.Network.create([20, 13, 6]), EXAMPLES, BATCH) for name, entry in engines.ENGINES.items()
-    }
+    a_job = job(bp.Network.create([20, 13, 6]), EXAMPLES, batch_size=BATCH)
+    blocks = {name: entry.block(a_job) for name, entry in engines.ENGINES.items()}
     assert blocks == {"eager": 4, "native": 1, "compiled": 4, "graph": 9, "persistent": 10}
 
 
@@ -172,27 +173,27 @@ def test_what_a_run_cant_start_from_is_refused(arguments: dict[str, Any], messag
 
 def test_auto_chooses_the_same_engine_where_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The choice is by the length of the whole run, not of what is left of it."""
-    asked = []
+    jobs = []
     choose = engines.choose
-    monkeypatch.setattr(engines, "choose", lambda *arguments: asked.append(arguments[-1]) or choose(*arguments))
+    monkeypatch.setattr(engines, "choose", lambda job: jobs.append(job) or choose(job))
     for start in (None, bp.Position(3, 9)):
         next(_train(_network(), start))
-    assert asked == [EPOCHS * 10] * 2
+    assert [job.recipe.epochs for job in jobs] == [EPOCHS] * 2
 
 
 @pytest.mark.parametrize("engine", ["eager", "native"])
 @pytest.mark.parametrize("start", [None, bp.Position(2, 4)], ids=["from the start", "resumed"])
 def test_a_divergence_in_a_part_of_an_epoch_is_named(engine: str, start: bp.Position | None) -> None:
-    """The batch is the epoch's, whichever part and whichever resumed run it is found in."""
+    """The batch is the epoch's, whichever part and whichever resumed run it happens in."""
     net = _network()
     x, y = _data(net)
-    kept = [layer.w.clone() for layer in net.layers]
+    before = [layer.w.clone() for layer in net.layers]
     epoch, first = (1, 0) if start is None else (start.epoch, start.batch)
     x[shuffled(EXAMPLES, 0, epoch)[65], 2] = math.nan
     whence = f"after batch {first} of epoch {epoch}" if first else f"the start of epoch {epoch}"
     with pytest.raises(bp.DivergenceError, match=rf"epoch {epoch}, batch 7: .*its input x.* from {whence}"):
         list(bp.train(net, (x, y), batch_size=BATCH, lr=0.01, engine=engine, every=2, start=start))
-    assert all(torch.equal(layer.w, w) for layer, w in zip(net.layers, kept, strict=True))
+    assert all(torch.equal(layer.w, w) for layer, w in zip(net.layers, before, strict=True))
 
 
 def test_a_divergence_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
@@ -209,9 +210,9 @@ def test_a_divergence_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
             except ValueError:  # weights that are no longer finite are not saved
                 continue
             saved.append(record.position)
-    found = bp.load_checkpoint(tmp_path / "net.safetensors")
-    assert found.position == saved[-1]
-    assert all(t.isfinite().all() for layer in found.net.layers for t in layer)
+    loaded = bp.load_checkpoint(tmp_path / "net.safetensors")
+    assert loaded.position == saved[-1]
+    assert all(t.isfinite().all() for layer in loaded.net.layers for t in layer)
 
 
 @pytest.mark.parametrize(("batch_size", "advice"), [(128, "try batch_size=64"), (1, "train a smaller network")])
@@ -221,14 +222,14 @@ def test_out_of_memory_in_the_midst_of_a_run_leaves_the_checkpoint(
     """The second epoch of an engine that runs out of the GPU's memory there."""
     built = engines.ENGINES["eager"].build
 
-    def build(*arguments: Any) -> engines.Epoch:
-        epoch, calls = built(*arguments), []
+    def build(job: Job) -> Run:
+        run, calls = built(job), []
 
-        def limited(order: torch.Tensor, lr: float) -> float:
+        def limited(order: torch.Tensor, numbers: torch.Tensor) -> float:
             calls.append(order)
             if len(calls) == 2:
                 raise torch.OutOfMemoryError("tried to allocate 2 TiB")
-            return epoch(order, lr)
+            return run(order, numbers)
 
         return limited
 

@@ -7,33 +7,43 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.errors import EngineError
 from bp_torch.network import Network
-from bp_torch.training.engines import compiled, eager, native, persistent
-from bp_torch.training.engines.common import PRECISIONS, Epoch, operations, precision_missing, threads
+from bp_torch.recipe import Recipe
+from bp_torch.training.engines import compiled, eager, persistent
+from bp_torch.training.engines.native import build, engine
+from bp_torch.training.job import Job, Run, operations
+from bp_torch.training.precision import PRECISIONS, precision_missing
+from bp_torch.training.threads import threads
 
 
 class Engine(NamedTuple):
     """A way to run an epoch.
 
-    build: (net, x, y, batch_size, precision) -> Epoch, on x (m, n_0) and the target matrix y (m, n_L); compiles and
-        captures, and leaves the weights as they are.
-    why_not: (net, batch_size, precision) -> why it can't train the network, in a sentence, or None.
-    block: (net, m, batch_size) -> the number of batches that are run as one, of m examples' epoch. A run can stop after
-        any whole number of blocks, and at the end of an epoch.
+    build: job -> `Run`; compiles and captures, and leaves the weights as they are.
+    why_not: job -> why it can't run it, in a sentence, or None.
+    block: job -> how many batches it runs as one. A run can stop after a whole number of blocks, and at the end of an
+        epoch.
     """
 
-    build: Callable[[Network, Tensor, Tensor, int, str], Epoch]
-    why_not: Callable[[Network, int, str], str | None]
-    block: Callable[[Network, int, int], int] = lambda net, m, batch_size: 1
+    build: Callable[[Job], Run]
+    why_not: Callable[[Job], str | None]
+    block: Callable[[Job], int] = lambda job: 1
+
+
+class Started(NamedTuple):
+    """An engine that is built for a job: what runs it, on how many threads, and its block."""
+
+    run: Run
+    threads: int
+    block: int
 
 
 ENGINES: dict[str, Engine] = {
     "eager": Engine(eager.eager, eager.why_not),
-    "native": Engine(native.native, native.why_not),
+    "native": Engine(engine.native, engine.why_not),
     "compiled": Engine(compiled.compiled, compiled.why_not_compiled, compiled.block_compiled),
     "graph": Engine(compiled.graph, compiled.why_not_graph, compiled.block_graph),
     "persistent": Engine(persistent.persistent, persistent.why_not, persistent.block),
@@ -47,29 +57,35 @@ LARGE = 800_000_000  # operations in a step: above that, torch's own products ar
 OPERATIONS_A_THREAD = 20_000_000  # in a step: below that, a second thread costs more than it does
 
 
-def checked(name: str, net: Network, batch_size: int, precision: str) -> str:
-    """The engine's name, if it can train this network; raises ValueError that says why not, and what can."""
-    checks.one_of("engine", name, ("auto", *ENGINES))
-    missing = precision_missing(net, checks.one_of("precision", precision, PRECISIONS))
-    if missing is None and name != "auto":
-        missing = ENGINES[name].why_not(net, batch_size, precision)
+def check_names(recipe: Recipe) -> None:
+    """Raises ValueError for an engine or a precision that does not exist."""
+    checks.one_of("engine", recipe.engine, ("auto", *ENGINES))
+    checks.one_of("precision", recipe.precision, PRECISIONS)
+
+
+def check(job: Job) -> None:
+    """Raises ValueError where the recipe's engine and precision can't run the job: it says why not, and what can."""
+    check_names(job.recipe)
+    missing = precision_missing(job.state.net, job.recipe.precision)
+    if missing is None and job.recipe.engine != "auto":
+        missing = ENGINES[job.recipe.engine].why_not(job)
     if missing is not None:
         raise ValueError(missing)
-    return name
 
 
-def choose(net: Network, batch_size: int, precision: str, steps: int) -> str:
-    """What "auto" takes for so many steps; it depends on nothing that changes from run to run on a machine."""
-    if net.layers[0].w.is_cuda:
+def choose(job: Job) -> str:
+    """What "auto" takes; it depends on nothing that changes from run to run on a machine."""
+    if job.data[0].is_cuda:
         return "graph"
-    if operations(net, batch_size) > LARGE and not _other_than_intel():
+    if job.operations > LARGE and not _other_than_intel():
         return "eager"
-    if steps * _seconds_a_step(net, batch_size) < WORTH_A_BUILD:
+    steps = job.recipe.epochs * len(job.batch_sizes)
+    if steps * _seconds_a_step(job.state.net, job.recipe.batch_size) < WORTH_A_BUILD:
         return "eager"
-    if native.compiler() is None:
+    if build.compiler() is None:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
         return "eager"
-    return "eager" if ENGINES["native"].why_not(net, batch_size, precision) else "native"
+    return "eager" if ENGINES["native"].why_not(job) else "native"
 
 
 @cache
@@ -81,22 +97,21 @@ def _other_than_intel() -> bool:
         return False
 
 
-def start(
-    name: str, net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str, steps: int
-) -> tuple[Epoch, int, int]:
-    """The engine of this name, built, the number of threads it is to run on, and its block."""
-    count = torch.get_num_threads() if name != "auto" else threads_for(net, batch_size)
+def start(job: Job) -> Started:
+    """The engine that the recipe names, built."""
+    named = job.recipe.engine
+    count = torch.get_num_threads() if named != "auto" else threads_for(job)
     with threads(count):
-        chosen = name if name != "auto" else choose(net, batch_size, precision, steps)
+        chosen = named if named != "auto" else choose(job)
         try:
-            built = ENGINES[chosen].build(net, x, y, batch_size, precision)
+            run = ENGINES[chosen].build(job)
         except EngineError as error:
-            if name != "auto":
+            if named != "auto":
                 raise
             say_once(f"engine='auto' runs as engine='eager' does: {error}")
             chosen = "eager"
-            built = ENGINES[chosen].build(net, x, y, batch_size, precision)
-    return built, count, ENGINES[chosen].block(net, len(x), batch_size)
+            run = ENGINES[chosen].build(job)
+    return Started(run, count, ENGINES[chosen].block(job))
 
 
 def batches_in(seconds: float, net: Network, batch_size: int) -> int:
@@ -114,6 +129,6 @@ def say_once(what: str) -> None:
     warnings.warn(what, RuntimeWarning, stacklevel=3)
 
 
-def threads_for(net: Network, batch_size: int) -> int:
+def threads_for(job: Job) -> int:
     """How many threads a step is worth on the CPU: one for a tiny network, else torch's own setting."""
-    return 1 if operations(net, batch_size) < OPERATIONS_A_THREAD else torch.get_num_threads()
+    return 1 if job.operations < OPERATIONS_A_THREAD else torch.get_num_threads()

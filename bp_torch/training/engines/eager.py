@@ -1,41 +1,69 @@
 """The eager engine: one step after the other, as written."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from bp_torch.network import Network, Trace
 from bp_torch.training.batches import chunks
-from bp_torch.training.engines.common import Epoch, batch_cost, inputs_of, networks_of, products_in, refresh, step_of
-from bp_torch.training.step import rate_of
+from bp_torch.training.job import Job, Run
+from bp_torch.training.precision import inputs_of, passes_of, products_in, refresh
+from bp_torch.training.step import Batch, batch_cost, step
+
+Taken = Iterator[tuple[Batch, Trace]]
+"""Steps as they are taken: the batch, and the forward pass that the step came from."""
 
 
-def why_not(net: Network, batch_size: int, precision: str) -> str | None:
+def why_not(job: Job) -> str | None:
     """Nothing keeps this engine from running."""
     return None
 
 
-def eager(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str) -> Epoch:
-    """The engine: see `Epoch`. x (m, n_0), y (m, n_L)."""
-    x, networks = inputs_of(x, precision), networks_of(net, precision)
-    step = step_of(networks)
+def eager(job: Job) -> Run:
+    """The engine: see `Run`."""
+    net = job.state.net
+    x, passes = inputs_of(job.data[0], job.recipe.precision), passes_of(net, job.recipe.precision)
 
     @torch.inference_mode()
-    def epoch(order: Tensor, lr: float) -> float:
-        rates = {m: rate_of(lr, m, like=y) for m in (batch_size, len(order) % batch_size) if m}
+    def run(order: Tensor, numbers: Tensor) -> float:
         total = 0.0
-        refresh(networks)
-        with products_in(precision):
-            for chunk in chunks(x, y, order, batch_size):
-                outputs: list[tuple[Tensor, Tensor]] = []
-                for x_batch, y_batch, m in chunk.batches:
-                    trace = step(x_batch, y_batch, rates[m])
-                    outputs.append((trace.z[-1], trace.a[-1]))
+        with products_in(job.recipe.precision):
+            for targets, taken in steps(job, x, passes, order, numbers):
+                outputs = [(trace.z[-1], trace.a[-1]) for _, trace in taken]
                 z, a = map(torch.cat, zip(*outputs, strict=True))
-                total += batch_cost(net, Trace((a,), (z,)), chunk.y).item()
+                total += batch_cost(net, Trace((a,), (z,)), targets).item()
                 if not math.isfinite(total):
                     break
         return total
 
-    return epoch
+    return run
+
+
+def steps(
+    job: Job, x: Tensor, passes: Network | None, order: Tensor, numbers: Tensor, *, lean: bool = True
+) -> Iterator[tuple[Tensor, Taken]]:
+    """The steps on the examples in this order, chunk by chunk: a chunk's targets, and its steps as they are taken.
+
+    x, passes: as `inputs_of` and `passes_of` give them. lean: as in `feed_forward`.
+    """
+    y = job.data[1]
+    refresh(passes, job.state.net)
+    rows = zip(*(column.unbind() for column in numbers.to(y).unbind(1)), strict=True)
+    for chunk in chunks(x, y, order, job.recipe.batch_size):
+        yield (
+            chunk.y,
+            (
+                (batch, step(job.state, batch, row, passes=passes, lean=lean))
+                for batch, row in zip(chunk.batches, rows, strict=False)
+            ),
+        )
+
+
+def replay(job: Job, order: Tensor, numbers: Tensor) -> Taken:
+    """The steps of a run once more, one by one, with everything that each computed."""
+    x, passes = inputs_of(job.data[0], job.recipe.precision), passes_of(job.state.net, job.recipe.precision)
+    with products_in(job.recipe.precision):
+        for _, taken in steps(job, x, passes, order, numbers, lean=False):
+            yield from taken

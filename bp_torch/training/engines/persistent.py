@@ -10,24 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bp_torch.network import Network
-from bp_torch.training.engines.common import Epoch
+from bp_torch.training.job import Job, Run
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 RESIDENT_ELEMENTS = 32 * 1024  # of the hidden layer's w, padded: half of a multiprocessor's registers
 MOST = 256  # neurons of the hidden layer, and of the output layer, and examples of a batch
 
 
-def why_not(net: Network, batch_size: int, precision: str) -> str | None:
-    """Why this engine can't train the network, or None."""
+def why_not(job: Job) -> str | None:
+    """Why this engine can't run the job, or None."""
+    net = job.state.net
     w, names = net.layers[0].w, [activation.name for activation in net.activations]
     if not (w.is_cuda or interpreted()) or importlib.util.find_spec("triton") is None:
         return "engine='persistent' needs CUDA and Triton: use 'auto'"
-    if precision != "ieee" or w.dtype != torch.float32:
-        return "engine='persistent' is for torch.float32 and precision='ieee': use 'graph'"
+    if job.recipe.precision != "dtype" or w.dtype != torch.float32:
+        return "engine='persistent' is for torch.float32 and precision='dtype': use 'graph'"
     costs = {"quadratic": "sigmoid", "binary_cross_entropy": "sigmoid", "softmax_cross_entropy": "softmax"}
-    known = len(names) == 2 and names[0] in ACTIVATIONS and costs.get(net.cost_function.name) == names[1]
-    if not known or max(*net.sizes[1:], batch_size) > MOST:
+    fits = len(names) == 2 and names[0] in ACTIVATIONS and costs.get(net.cost_function.name) == names[1]
+    if not fits or max(*net.sizes[1:], job.recipe.batch_size) > MOST:
         return (
             f"engine='persistent' is for one hidden layer of {', '.join(ACTIVATIONS)}, sigmoid or softmax outputs, "
             f"and at most {MOST} neurons and examples a batch: use 'graph'"
@@ -35,18 +35,19 @@ def why_not(net: Network, batch_size: int, precision: str) -> str | None:
     return None
 
 
-def block(net: Network, m: int, batch_size: int) -> int:
+def block(job: Job) -> int:
     """An epoch is one launch."""
-    return -(-m // batch_size)
+    return len(job.batch_sizes)
 
 
-def persistent(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: str) -> Epoch:
-    """The engine: see `Epoch`. x (m, n_0), y (m, n_L), on the network's device."""
+def persistent(job: Job) -> Run:
+    """The engine: see `Run`."""
     import triton
 
     from bp_torch.training.engines.persistent_kernel import epoch_kernel
 
-    x, y = x.contiguous(), y.contiguous()
+    net, batch_size = job.state.net, job.recipe.batch_size
+    x, y = (t.contiguous() for t in job.data)
     n0, n1, n2 = net.sizes
     rows, p1, p2 = (max(16, triton.next_power_of_2(n)) for n in (batch_size, n1, n2))
     p0 = max(16, triton.next_power_of_2(n0))
@@ -57,18 +58,18 @@ def persistent(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: s
     launch: Any = epoch_kernel[(1,)]  # one program
 
     @torch.no_grad()
-    def epoch(order: Tensor, lr: float) -> float:
+    def run(order: Tensor, numbers: Tensor) -> float:
         parameters = [t for layer in net.layers for t in layer]
         dense = [t.contiguous() for t in parameters]
         launch(
             x,
             y,
             order.to(x.device),
+            numbers.to(x),
             *dense,
             costs,
             -(-len(order) // batch_size),
             (len(order) - 1) % batch_size + 1,
-            lr,
             **constants,
             RESIDENT=resident,
             HIDDEN=net.activations[0].name,
@@ -81,7 +82,7 @@ def persistent(net: Network, x: Tensor, y: Tensor, batch_size: int, precision: s
                 tensor.copy_(value)
         return costs.sum().item()
 
-    return epoch
+    return run
 
 
 def interpreted() -> bool:

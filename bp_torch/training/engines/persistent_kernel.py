@@ -63,6 +63,7 @@ def epoch_kernel(
     x,  # (examples, N0)
     y,  # (examples, N2)
     order,  # (steps of M, the last of `last`)
+    factors,  # (steps,): −η/m
     w1,  # (N1, N0)
     b1,
     w2,  # (N2, N1)
@@ -70,7 +71,6 @@ def epoch_kernel(
     costs,  # (ROWS,) float64: Σ_x C_x by row of the batch
     steps,
     last,
-    lr,
     M: tl.constexpr,
     N0: tl.constexpr,
     N1: tl.constexpr,
@@ -121,7 +121,7 @@ def epoch_kernel(
         z2 = tl.dot(a1, tl.trans(top_w), input_precision="ieee") + top_b[None, :]
         cost, delta2 = output_cost_and_error(z2, targets, in2[None, :], COST)  # BP1
         total += tl.where(live, cost, 0.0).to(tl.float64)
-        delta2 = tl.where(live[:, None] & in2[None, :], delta2, 0.0) * (-lr / m)
+        delta2 = tl.where(live[:, None] & in2[None, :], delta2, 0.0) * tl.load(factors + step)
         delta1 = tl.dot(delta2, top_w, input_precision="ieee") * derivative(a1, HIDDEN)  # BP2
         delta1 = tl.where(live[:, None] & in1[None, :], delta1, 0.0)
         top_w += tl.dot(tl.trans(delta2), a1, input_precision="ieee")  # BP4

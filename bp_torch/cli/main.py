@@ -1,0 +1,89 @@
+"""Which program runs, how it is typed, and how it ends.
+
+Bad input ends in one sentence and exit code 2. A divergence, and what memory doesn't hold, end in one sentence and exit
+code 1. There is no traceback.
+"""
+
+import argparse
+import importlib
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+COMMANDS = {
+    "train": "trains a network and keeps the run in a folder",
+    "predict": "evaluates a run on its test set, or reads digits from image files",
+    "report": "makes one page of a run",
+    "experiments": "makes the chapter's statements into pictures",
+}
+"""The programs, each a module of this folder with `add_options` and `run`."""
+
+NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")  # as torch says it
+
+
+def main(program: str | None = None) -> NoReturn:
+    """Runs the program of this name on the command line's arguments; without a name, the first argument is it."""
+    arguments = sys.argv[1:]
+    if program is None:
+        parser = argparse.ArgumentParser(
+            prog="bp-torch",
+            description="Feed-forward networks trained by backpropagation written out by hand.",
+            epilog="\n".join(["programs:", *(f"  {name:<12} {what}" for name, what in COMMANDS.items())]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("program", choices=COMMANDS, metavar="PROGRAM", help=", ".join(COMMANDS))
+        program = parser.parse_args(arguments[:1]).program
+        arguments = arguments[1:]
+    command = str(program)
+    os.environ["MPLBACKEND"] = "Agg"  # pictures go to files; no display is needed
+    try:
+        module = importlib.import_module(f"bp_torch.cli.{command}")
+        parser = argparse.ArgumentParser(
+            prog=typed(command),
+            description=module.__doc__,
+            epilog="\n  ".join(["examples:", *(typed(command, *example) for example in module.EXAMPLES)]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_options(parser)
+        options = parser.parse_args(arguments)
+    except KeyboardInterrupt:
+        sys.exit(_say(typed(command), "interrupted", 130))
+    ends(typed(command), lambda: module.run(options))
+
+
+def typed(command: str, *arguments: object) -> str:
+    """How a user types a program: as the one that runs was typed, by scripts/ of a checkout or as bp-torch."""
+    script = Path(sys.argv[0])
+    by_script = script.stem in COMMANDS and script.suffix == ".py"
+    program = ["python", script.with_name(f"{command}.py")] if by_script else ["bp-torch", command]
+    return shlex.join(map(str, [*program, *arguments]))
+
+
+def ends(program: str, run: Callable[[], int]) -> NoReturn:
+    """Runs a program's work, and ends the process with its exit code. program: as the user typed it."""
+    from bp_torch.cli.messages import as_options, warnings_in_a_line
+    from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
+
+    try:
+        with warnings_in_a_line(program):
+            code = run()
+    except (DivergenceError, EngineError) as error:
+        code = _say(program, error, 1)
+    except (ValueError, OSError, DataError, CheckpointError) as error:
+        code = _say(program, as_options(str(error)), 2)
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in NO_MEMORY):
+            raise
+        what = "memory does not hold a network or batch of this size: use smaller --hidden or --batch-size"
+        code = _say(program, what, 1)
+    except KeyboardInterrupt:
+        code = _say(program, "interrupted", 130)
+    sys.exit(code)
+
+
+def _say(program: str, what: object, code: int) -> int:
+    print(f"{program}: {what}", file=sys.stderr)
+    return code

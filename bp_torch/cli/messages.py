@@ -1,0 +1,23 @@
+"""The package's messages as a command line's user reads them."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bp_torch.cli.options import FIELDS
+
+
+def as_options(message: str) -> str:
+    """A message that begins with a setting's name, with the option's name in its place: --batch-size for batch_size."""
+    name, space, rest = message.partition(" ")
+    return f"--{name.replace('_', '-')}{space}{rest}" if name in FIELDS else message
+
+
+@contextmanager
+def warnings_in_a_line(program: str) -> Iterator[None]:
+    """Each of the package's warnings is one line on stderr, without the place in the code that it comes from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", RuntimeWarning)
+        warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
+        yield

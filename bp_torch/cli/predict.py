@@ -1,0 +1,60 @@
+"""Evaluates a saved run on a data set, or reads digits from image files.
+
+RUN is a folder that training wrote. Without images: cost and accuracy on the test set the run was made with; for a
+real-valued target, in place of the accuracy, the root mean square error in the target's own unit. With images: the
+digit of each and the probability that the network gives every digit (for sigmoid outputs, which are ten separate
+yes-or-no answers, the ten probabilities need not sum to 100 %).
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+
+from bp_torch.cli.options import add_run_options, given
+from bp_torch.data import named
+from bp_torch.data.pictures import picture
+from bp_torch.runs import saved
+from bp_torch.runs.session import device_of
+
+EXAMPLES = [["runs/mine"], ["runs/mine", "seven.png", "photo.jpg"]]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_run_options(parser)
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", type=Path, help="one digit each, dark on light or the reverse"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    data = given(options)
+    trained = saved.read(options.folder, device_of(str(data.pop("device", "auto"))))
+    if options.images:
+        _read_digits(trained, options.images)
+    else:
+        _evaluate(trained, *saved.load_test_set(trained, **data))
+    return 0
+
+
+def _read_digits(trained: saved.Run, paths: list[Path]) -> None:
+    net, config = trained.net, trained.config
+    side = math.isqrt(net.sizes[0])
+    if side * side != net.sizes[0] or named.is_table(config.dataset):
+        raise ValueError(f"{trained.folder} was not trained on square images: it takes {net.sizes[0]} values")
+    x = torch.stack([picture(path, side) for path in paths]).to(net.layers[0].w)
+    for path, outputs in zip(paths, net.forward(x).a[-1].tolist(), strict=True):
+        shares = "  ".join(f"{digit}: {share:.1%}" for digit, share in enumerate(outputs))
+        print(f"{path}: {outputs.index(max(outputs))}  ({shares})")
+
+
+def _evaluate(trained: saved.Run, name: str, test: named.Split) -> None:
+    net = trained.net
+    if test.classes:
+        quality = f"accuracy {net.accuracy(test.x, test.y):.2%}"
+    else:
+        away = (net.forward(test.x).a[-1] - test.y).square().mean().sqrt().item() * test.unit
+        quality = f"root mean square error {away:.5g} (in {trained.config.target})"
+    things = "digits" if name in ("mnist", "digits") else "examples"
+    print(f"{name}, {len(test.x)} test {things}: {quality}, cost {net.cost(test.x, test.y):.5f}")

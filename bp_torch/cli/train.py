@@ -1,0 +1,137 @@
+"""Trains a network on MNIST, another set of images or a table, and keeps the run in a folder.
+
+Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic cost, on MNIST.
+"""
+
+import argparse
+import textwrap
+import time
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bp_torch.cli.main import typed
+from bp_torch.cli.options import add_fields, given
+from bp_torch.cli.signals import held_back, terminable
+from bp_torch.data import named
+from bp_torch.insight.check import check
+from bp_torch.runs import config as configuration
+from bp_torch.runs import session as runs
+from bp_torch.runs.config import Config
+from bp_torch.runs.session import WEIGHTS, Session
+from bp_torch.saving.checkpoint import load_checkpoint
+from bp_torch.training.loop import Record
+from bp_torch.training.progress import with_progress
+
+EXAMPLES = [
+    ["--dataset", "digits"],
+    ["--dataset", "flowers.csv", "--target", "species"],
+    ["--hidden", 128, "--activation", "relu", "--cost", "softmax_cross_entropy", "--batch-size", 32, "--epochs", 10],
+    ["--resume", "runs/mine"],
+]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_fields(parser)
+    parser.add_argument("--check", action="store_true", help="first hold the gradients to differences of the cost")
+    parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with the run in this folder, with its settings, as if it had not stopped"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    with terminable(), _opened(options) as session:
+        return _train(session, options)
+
+
+def _opened(options: argparse.Namespace) -> AbstractContextManager[Session]:
+    asked = given(options)
+    if options.resume is None:
+        return runs.begin(Config.of(asked), options.out)
+    if options.out is not None:
+        raise ValueError("--resume goes on in the run's own folder: leave --out away")
+    folder = Path(options.resume)
+    if not (folder / configuration.FILE).is_file():
+        raise ValueError(f"--resume {folder} is not a run that training started: it has no {configuration.FILE}")
+    return runs.resume(folder, _moved(folder, configuration.read(folder), asked))
+
+
+def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
+    """The run's config, with its data where the command line says. Raises ValueError where that says otherwise else."""
+    if asked.get("device") == "auto":
+        asked = {**asked, "device": runs.device_of("auto")}
+    wanted = Config.of({**config.settings(), **asked})
+    table = asked.get("dataset")
+    if table and named.is_table(table) and Path(table).is_file() and named.checksum(table) == config.sha256:
+        config = replace(config, dataset=wanted.dataset)
+    config = replace(config, data_dir=wanted.data_dir)
+    of_run, on_line = config.settings(), wanted.settings()
+    for name in asked:
+        if of_run[name] != on_line[name]:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(
+                f"{option} {on_line[name]} contradicts the run in {folder}, which has {of_run[name]}: leave {option} "
+                "away, or start a new run"
+            )
+    return config
+
+
+def _train(session: Session, options: argparse.Namespace) -> int:
+    folder, config, net, data, _, position, earlier = session
+    epochs = config.recipe.epochs
+    _introduce(session)
+    if options.check:
+        y = data.y[:20]
+        check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
+    if position.epoch > epochs:
+        print(f"The run in {folder} is finished: all of its {epochs} epochs are trained.")
+    elif options.resume is not None:
+        print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
+    records, began = list(earlier), time.perf_counter()
+    with held_back() as signals:
+        training = runs.train(session, stop=lambda: bool(signals))
+        records += with_progress(training, epochs, len(earlier))
+    if signals:
+        position = load_checkpoint(folder / WEIGHTS).position
+        print(
+            f"Stopped by {signals[0].name} in epoch {position.epoch}, after batch {position.batch}; saved in "
+            f"{folder / WEIGHTS}. To go on: {typed('train', '--resume', folder)}"
+        )
+        return 128 + signals[0]
+    if len(records) > len(earlier):
+        print(f"Trained for {len(records) - len(earlier)} epochs in {time.perf_counter() - began:.1f} s.")
+    print(_summary(records))
+    print(f"The run is in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}.")
+    print(f"A report of it: {typed('report', folder)}")
+    print(f"Its curve: {folder / 'curve.png'}")
+    return 0
+
+
+def _introduce(session: Session) -> None:
+    """What is trained, on what, and how."""
+    folder, config, net, data, test, *_ = session
+    recipe = config.recipe
+    weights = config.init or ", ".join(dict.fromkeys(activation.init for activation in net.activations))
+    print(
+        f"{net.sizes}, {config.activation}, {net.activations[-1].name} outputs, {config.cost} cost, {weights} weights; "
+        f"η = {recipe.lr:g}, batches of {recipe.batch_size}, {recipe.epochs} epochs; on {config.dataset}, "
+        f"{config.device}; run folder {folder}"
+    )
+    if named.is_table(config.dataset):
+        classes = textwrap.shorten(", ".join(data.classes or ()), 100)
+        kinds = f"{len(data.classes)} classes, {classes}" if data.classes else "real-valued"
+        print(f"{config.target}: {kinds}; {len(data.x)} rows to train on, {len(test.x)} to test")
+
+
+def _summary(records: list[Record]) -> str:
+    if records[-1].validation_accuracy is None:
+        costs = {record.epoch: record.validation_cost or 0.0 for record in records}
+        best = min(costs, key=costs.__getitem__)
+        return f"Test cost: final {costs[len(costs)]:.5f}, best {costs[best]:.5f} (epoch {best})."
+    accuracies = {record.epoch: record.validation_accuracy or 0.0 for record in records}
+    best = max(accuracies, key=accuracies.__getitem__)
+    return f"Test accuracy: final {accuracies[len(accuracies)]:.2%}, best {accuracies[best]:.2%} (epoch {best})."

@@ -1,0 +1,100 @@
+"""Data sets by name, and tables by their path, as one type: what the programs train on."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bp_torch.data.digits import digits
+from bp_torch.data.idx import idx
+from bp_torch.data.mnist import fashion_mnist, kmnist, mnist
+from bp_torch.data.table import table
+from bp_torch.errors import DataError
+
+DOWNLOADED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "kmnist": kmnist,
+}
+DATASETS = ("mnist", "digits", "fashion-mnist", "kmnist", "idx")
+TABLES = (".csv", ".tsv")
+
+
+class Split(NamedTuple):
+    """A part of a data set: x (m, n); y (m,) class indices, or (m, 1) if real-valued.
+
+    classes: their names, None for a real-valued target. unit: how much of the target's own unit a step of 1 in y is.
+    """
+
+    x: Tensor
+    y: Tensor
+    classes: tuple[str, ...] | None
+    unit: float = 1.0
+
+
+def load(
+    name: str,
+    split: str,
+    *,
+    root: str | Path | None = None,
+    target: str | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Split:
+    """A part of a data set: `name` is one of `DATASETS`, or the path of a CSV or TSV file.
+
+    split: "train" or "test". root: the folder of the IDX files for idx; for what is downloaded, where it is or goes
+    ("data" if left out). target: the column to predict, for a table and nothing else.
+
+    Raises ValueError for arguments that don't go together, DataError for a data set that can't be had or learned from.
+    """
+    if is_table(name) != (target is not None):
+        raise ValueError("target must name the column to predict where the data set is a FILE.csv, and only there")
+    if is_table(name):
+        both = _table(name, str(target))
+        part = Split(*(both.train if split == "train" else both.test), both.classes, both.target_scale)
+    elif name == "idx":
+        if root is None:
+            raise ValueError("root must be the folder of the four IDX files, for the data set idx")
+        x, y = idx(root, split)
+        part = Split(x, y, tuple(map(str, range(int(y.max()) + 1))))
+    else:
+        x, y = digits(split) if name == "digits" else DOWNLOADED[name](split, root=root or "data")
+        part = Split(x, y, tuple("0123456789"))
+    if split == "train" and part.classes is not None and len(part.classes) < 2:
+        raise DataError(f"{name}: all training examples are of one class, so that nothing can be learned")
+    y = part.y.to(device) if part.classes else part.y.to(device, dtype)
+    return part._replace(x=part.x.to(device, dtype), y=y)
+
+
+_table = functools.cache(lambda path, target: table(path, target=target))  # both parts from one reading
+
+
+def is_table(name: str) -> bool:
+    """Whether a data set's name is a table's path."""
+    return Path(name).suffix.lower() in TABLES
+
+
+def checksum(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(name: str, train: Split, test: Split) -> str | None:
+    """What the data of a run is recognised by: the checksum of a table's file, or of the content of IDX files.
+
+    None for the other data sets, whose files are verified whenever they are read.
+    """
+    if is_table(name):
+        return checksum(name)
+    if name != "idx":
+        return None
+    digest = hashlib.sha256()
+    for part in (train.x, train.y, test.x, test.y):
+        digest.update(part.float().cpu().numpy().tobytes())
+    return digest.hexdigest()

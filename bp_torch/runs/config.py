@@ -1,0 +1,171 @@
+"""Config: what a run was asked for, as one frozen value; config.json holds it, one level deep.
+
+A run depends on it whole: the data set, the network, and the `Recipe` by which it is trained.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from bp_torch import checks
+from bp_torch.activations import ACTIVATIONS
+from bp_torch.costs import COSTS
+from bp_torch.data.named import DATASETS, is_table
+from bp_torch.initialisers import INITIALISERS
+from bp_torch.network import Network
+from bp_torch.recipe import Recipe, option
+from bp_torch.saving import durable
+from bp_torch.training import engines
+
+FILE = "config.json"
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+ABOUT = {"sizes": list, "classes": list, "versions": dict}  # what else the file holds, for its reader
+KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a run was asked for.
+
+    dataset: a name of `DATASETS`, or a table's path. data_dir: where its files are or go. target: a table's column.
+    device: "auto" is CUDA where there is one. hidden: the widths of the hidden layers, "100,50". activation, cost,
+    init, dtype: as `Network.create` takes them, by name. checkpoint_every: in epochs; below 1, a share of one.
+    recipe: how it is trained. sha256: what the data is recognised by, None where its files are verified anyway.
+    about: sizes of the layers, names of the classes and versions, for who reads the file.
+
+    Raises ValueError for a name or a number that can't be used, before anything is loaded.
+    """
+
+    dataset: str = option("mnist", f"{', '.join(DATASETS)}, or a table FILE.csv or FILE.tsv")
+    data_dir: str | None = option(
+        None, "where downloads are or go (default: data), or the four files of idx", str, "DIR"
+    )
+    target: str | None = option(None, "the column of FILE.csv to predict; the others are features", str, "COLUMN")
+    device: str = option("auto", "auto (cuda where there is one), cpu, cuda, cuda:N")
+    hidden: str = option("30", "neurons of the hidden layers, as in 100,50", metavar="N,N")
+    activation: str = option("sigmoid", ", ".join(ACTIVATIONS))
+    cost: str = option("quadratic", ", ".join(COSTS))
+    init: str | None = option(
+        None,
+        f"{', '.join(INITIALISERS)} (default: normal, as in the book, for MNIST by sigmoid with quadratic cost; else "
+        "what fits the activation)",
+        str,
+    )
+    dtype: str = option("float32", ", ".join(DTYPES))
+    checkpoint_every: float = option(1.0, "save every N epochs; 0.1: ten times an epoch")
+    recipe: Recipe = field(default_factory=Recipe)
+    sha256: str | None = field(default=None, metadata={"kind": str})
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS and not is_table(self.dataset):
+            raise ValueError(f"unknown dataset {self.dataset!r}: choose one of {', '.join(DATASETS)}, or a FILE.csv")
+        if is_table(self.dataset) != (self.target is not None):
+            raise ValueError("target must name the column to predict where the dataset is a FILE.csv, and only there")
+        if self.dataset == "idx" and self.data_dir is None:
+            raise ValueError("data_dir must be the folder of the four IDX files, for dataset idx")
+        checks.one_of("activation", self.activation, ACTIVATIONS)
+        checks.one_of("cost", self.cost, COSTS)
+        checks.one_of("dtype", self.dtype, DTYPES)
+        if self.init is not None:
+            checks.one_of("init", self.init, INITIALISERS)
+        engines.check_names(self.recipe)
+        for width in self.widths:
+            checks.whole("every layer size", width, 1)
+        if checks.positive("checkpoint_every", self.checkpoint_every) >= 1 and self.checkpoint_every % 1:
+            raise ValueError(f"checkpoint_every must be a whole number or below 1, not {self.checkpoint_every:g}")
+
+    @property
+    def widths(self) -> list[int]:
+        """Neurons of each hidden layer."""
+        try:
+            return [int(width) for width in self.hidden.split(",")]
+        except ValueError:
+            raise ValueError(f"hidden must list whole numbers, as in 100,50, not {self.hidden!r}") from None
+
+    def network(self, inputs: int, outputs: int, output: str | None = None) -> Network:
+        """The network before training, between data of so many inputs and outputs."""
+        return Network.create(
+            [inputs, *self.widths, outputs],
+            hidden=self.activation,
+            cost=self.cost,
+            output=output,
+            init=self.init,
+            seed=self.recipe.seed,
+            device=self.device,
+            dtype=DTYPES[self.dtype],
+        )
+
+    def is_same_run(self, other: "Config") -> bool:
+        """Whether both describe one run; the data may lie elsewhere."""
+        place = {"data_dir", "dataset"} if self.sha256 else {"data_dir"}
+        mine, theirs = self.settings(), other.settings()
+        return all(mine[name] == theirs[name] for name in mine.keys() - place)
+
+    def settings(self) -> dict[str, Any]:
+        """All but `about`, in one level: what a checkpoint holds."""
+        values = {each.name: getattr(self, each.name) for each in _own_fields()}
+        return {**values, **{each.name: getattr(self.recipe, each.name) for each in fields(Recipe)}}
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The configuration of these settings, as `settings` gives them; what is left out is the default.
+
+        What is no field of it goes into `about`. Raises ValueError for a value of another type than its field's.
+        """
+        for each in (*_own_fields(), *fields(Recipe)):
+            _check_kind(each.name, settings.get(each.name), each.metadata["kind"])
+        for name, kind in ABOUT.items():
+            _check_kind(name, settings.get(name), kind)
+        if not all(isinstance(name, str) for name in settings.get("classes") or ()):
+            raise ValueError("classes holds what is no name")
+        own, recipe = ({each.name for each in some} for some in (_own_fields(), fields(Recipe)))
+        present = {name: value for name, value in settings.items() if value is not None}
+        return cls(
+            **{name: value for name, value in present.items() if name in own},
+            recipe=Recipe(**{name: value for name, value in present.items() if name in recipe}),
+            about={name: value for name, value in settings.items() if name not in own | recipe},
+        )
+
+
+def _own_fields() -> Iterator[Field[Any]]:
+    return (each for each in fields(Config) if "kind" in each.metadata)
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    wanted = (int, float) if kind is float else kind
+    if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
+        raise ValueError(f"{name} is {value!r}, not {KINDS[kind]}")
+
+
+def write(folder: Path, config: Config) -> None:
+    """Writes config.json, whole or not at all."""
+    text = json.dumps({**config.settings(), **config.about}, indent=2)
+    durable.write(folder / FILE, (text + "\n").encode())
+
+
+def read(folder: Path) -> Config:
+    """The configuration of the run in this folder; raises ValueError where its file is not what `write` wrote."""
+    path = folder / FILE
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
+        if not isinstance(settings, dict) or not isinstance(settings.get("dataset"), str):
+            raise ValueError("it names no data set")
+        return Config.of(settings)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"it holds {constant}")
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(value := float(digits)):
+        raise ValueError(f"it holds {digits}")
+    return value

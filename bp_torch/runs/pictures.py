@@ -1,0 +1,87 @@
+"""The pictures of a run: cost and accuracy by epoch, and the confusion matrix."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from bp_torch.training.loop import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CELLS = 40  # classes of a confusion matrix that are all named, with a number in each cell
+
+
+def curve(path: Path, records: Sequence[Record], title: str) -> None:
+    """Cost and test accuracy by epoch, as a PNG. The training cost is taken during an epoch, the test's after it."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(9, 3.6)
+    figure.suptitle(title)
+    scored = records[-1].validation_accuracy is not None  # real-valued targets have no accuracy
+    cost, *others = figure.subplots(1, 1 + scored, squeeze=False)[0]
+    epochs = [record.epoch for record in records]
+    cost.plot(epochs, [record.cost for record in records], ".-", label="training, during the epoch")
+    cost.plot(epochs, [record.validation_cost for record in records], ".-", label="test, after the epoch")
+    cost.set(xlabel="epoch", ylabel="cost C", yscale="log")
+    cost.legend()
+    for accuracy in others:
+        shares = [100 * (record.validation_accuracy or 0) for record in records]
+        accuracy.plot(epochs, shares, ".-", color="C1", label="test, after the epoch")
+        accuracy.set(xlabel="epoch", ylabel="accuracy, %")
+        accuracy.legend(loc="lower right")
+    for axes in (cost, *others):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.savefig(path, dpi=110)
+
+
+def confusion(path: Path, labels: Tensor, predicted: Tensor, names: Sequence[str] | None = None) -> None:
+    """How often each true class (rows) was taken for each class (columns), as a PNG.
+
+    names: those of all classes; left out, the classes that occur are shown by number. Above 40 classes the cells have
+    no numbers, and only some classes are named.
+    """
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    numbers = range(len(names)) if names is not None else sorted({*labels.tolist(), *predicted.tolist()})
+    texts_of_classes = [shortened(name) for name in names] if names is not None else [str(c) for c in numbers]
+    count = len(texts_of_classes)
+    side = min(max(6.0, 0.33 * count), 13.0)
+    figure = _figure(side, 0.9 * side)
+    axes = figure.subplots()
+    ConfusionMatrixDisplay.from_predictions(
+        labels.cpu(),
+        predicted.cpu(),
+        labels=list(numbers),
+        include_values=count <= CELLS,
+        text_kw={"fontsize": 10 if count <= 12 else 7},
+        ax=axes,
+        cmap="Blues",
+        colorbar=count > CELLS,
+    )
+    places = range(0, count, -(-count // CELLS))
+    texts, size = [texts_of_classes[place] for place in places], 10 if count <= 12 else 8
+    upright = max(map(len, texts)) > 2
+    axes.set_xticks(places, texts, parse_math=False, fontsize=size, rotation=90 if upright else 0)
+    axes.set_yticks(places, texts, parse_math=False, fontsize=size)
+    axes.set(xlabel="predicted", ylabel="true")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a script that the font lacks appears as boxes
+        figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def shortened(name: str, most: int = 18) -> str:
+    """A name on one line, of at most so many letters."""
+    line = " ".join(name.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """An empty figure in inches. Pictures go to files: no display is needed, and matplotlib only here."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,63 @@
+"""A saved run, read from its folder, and the test set that it is evaluated on."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from bp_torch.data import named
+from bp_torch.data.named import Split
+from bp_torch.network import Network
+from bp_torch.runs import config as configuration
+from bp_torch.runs import metrics
+from bp_torch.runs.config import Config
+from bp_torch.runs.session import WEIGHTS
+from bp_torch.saving.checkpoint import load_checkpoint
+from bp_torch.state import Position
+from bp_torch.training.loop import Record
+
+
+class Run(NamedTuple):
+    """A run as its folder has it: the network as last saved, where it stands, and the records of its epochs."""
+
+    folder: Path
+    config: Config
+    net: Network
+    position: Position
+    records: list[Record]
+
+
+def read(folder: str | Path, device: str | torch.device = "cpu") -> Run:
+    """The run in this folder, its network on `device`.
+
+    Raises ValueError for a folder that holds no run, or a damaged one; CheckpointError for damaged weights.
+    """
+    folder = Path(folder)
+    if not (folder / WEIGHTS).is_file() or not (folder / configuration.FILE).is_file():
+        raise ValueError(f"{folder} is not a run folder: name one that training wrote")
+    checkpoint = load_checkpoint(folder / WEIGHTS, device)
+    return Run(folder, configuration.read(folder), checkpoint.net, checkpoint.position, metrics.read(folder))
+
+
+def load_test_set(
+    run: Run, dataset: str | None = None, data_dir: str | None = None, target: str | None = None
+) -> tuple[str, Split]:
+    """The test set of a run, or another one in its place, by name and as data of the network's dtype and device.
+
+    Raises ValueError where the network does not take its examples, or a table is not the one that it was trained on.
+    """
+    config, like = run.config, run.net.layers[0].w
+    name = dataset or config.dataset
+    if data_dir is None and config.data_dir and Path(config.data_dir).is_dir() and name == config.dataset:
+        data_dir = config.data_dir
+    if named.is_table(name):
+        if Path(name).is_file() and named.checksum(name) != config.sha256:
+            raise ValueError(
+                f"{name} is not, or is no longer, the table that {run.folder} was trained on: its scaling and its "
+                "test rows would be others; train on it"
+            )
+        target = target or config.target
+    test = named.load(name, "test", root=data_dir, target=target, device=like.device, dtype=like.dtype)
+    if test.x.shape[1] != run.net.sizes[0]:
+        raise ValueError(f"{name} has {test.x.shape[1]} inputs, and {run.folder} was trained on {run.net.sizes[0]}")
+    return name, test

@@ -1,0 +1,278 @@
+"""A run in its folder: begun or resumed, trained with checkpoints, and ended in pictures.
+
+    with runs.begin(runs.Config(dataset="digits"), "runs/mine") as session:
+        for record in runs.train(session):
+            print(record.epoch, record.validation_accuracy)
+
+A folder holds weights.safetensors (the checkpoint) and weights.previous.safetensors, config.json, metrics.jsonl,
+observations.safetensors, curve.png and confusion.png.
+"""
+
+import contextlib
+import fcntl
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from bp_torch.data import named
+from bp_torch.data.named import Split
+from bp_torch.errors import CheckpointError, DataError, DivergenceError
+from bp_torch.network import Network
+from bp_torch.recipe import fitting_rate
+from bp_torch.runs import config as configuration
+from bp_torch.runs import metrics, observations, pictures
+from bp_torch.runs.config import Config
+from bp_torch.saving.checkpoint import newest, save
+from bp_torch.state import Position, is_finite
+from bp_torch.training import engines, loop
+from bp_torch.training.loop import Record
+from bp_torch.version import VERSION
+
+WEIGHTS = "weights.safetensors"
+SECONDS_A_WRITE = 5.0  # between writes of the observations, which cost some 10 ms
+SECONDS_A_STOP = 0.5  # about as long as a signal waits for the next place to stop at
+
+
+class Session(NamedTuple):
+    """A run that is open for training; its folder is locked against other processes.
+
+    config: with nothing left out. net: as the run has trained it until `position`. data, test: its examples. records:
+    of the epochs until there.
+    """
+
+    folder: Path
+    config: Config
+    net: Network
+    data: Split
+    test: Split
+    position: Position = Position()
+    records: tuple[Record, ...] = ()
+
+
+@contextmanager
+def begin(config: Config, folder: str | Path | None = None) -> Iterator[Session]:
+    """A new run in a folder that is new or empty (None: runs/DATASET-TIME), as a context that holds it.
+
+    Its first checkpoint holds the weights that it starts from. Raises ValueError for a folder that can't be taken,
+    DataError for data that can't be had; nothing is left behind then.
+    """
+    folder = _new_folder(folder, Path(config.dataset).stem)
+    with _locked(folder):
+        try:
+            session = _prepared(config, folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # nothing is in it yet, and the next try may name it again
+            raise
+        configuration.write(folder, session.config)
+        save(folder / WEIGHTS, session.net, settings=session.config.settings())
+        yield session
+
+
+@contextmanager
+def resume(folder: str | Path, config: Config | None = None) -> Iterator[Session]:
+    """The run in this folder, to go on where it stopped, as a context that holds it; metrics.jsonl is cut to there.
+
+    config: that of the folder, or the same with its data elsewhere. A run killed before its first checkpoint begins
+    anew. Warns where the newest checkpoint can't be loaded, and takes the one before it. Raises ValueError where the
+    data has changed or another process trains the run, CheckpointError where no checkpoint can be loaded, or it is
+    another run's, or the metrics of an epoch before it are missing.
+    """
+    folder = Path(folder)
+    with _locked(folder):
+        fresh = _prepared(config or configuration.read(folder), folder)
+        yield _standing(fresh)
+
+
+def train(session: Session, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
+    """Trains the run to its end, saves as its config says, and yields a record after every epoch.
+
+    stop: asked after every few batches; where it says so, the run is saved and ends there. Raises DivergenceError; what
+    was learned until then stays.
+    """
+    folder, config, net, data, test, position, earlier = session
+    recipe, batches = config.recipe, -(-len(data.x) // config.recipe.batch_size)
+    between = max(1, round(config.checkpoint_every * batches))  # batches between two checkpoints
+    part = min(engines.batches_in(SECONDS_A_STOP, net, recipe.batch_size), between)
+    records, last_save = list(earlier), 0
+    watch = observations.start(data[:2], test[:2], recipe.epochs)
+    observations.restore(watch, folder, until=position.epoch - 1)
+    if position == Position():
+        observations.look(watch, net, 0)
+    written = time.perf_counter()
+    try:
+        for record in loop.train(net, data[:2], validation=test[:2], every=part, start=position, recipe=recipe):
+            done, stopping = record.position.batch or batches, stop()
+            if record.whole:
+                records.append(record)
+                observations.look(watch, net, record.epoch)
+                if time.perf_counter() - written > SECONDS_A_WRITE:
+                    observations.write(folder, watch, net)
+                    written = time.perf_counter()
+                metrics.append(folder, record)  # on the disk before the checkpoint that comes after it
+                due = config.checkpoint_every < 1 or not record.epoch % config.checkpoint_every
+                due, last_save = due or record.epoch == recipe.epochs, 0
+            elif is_finite(net):
+                due = config.checkpoint_every < 1 and done - last_save >= between
+                last_save = done if due else last_save
+            else:
+                continue  # nothing to keep: at the epoch's end training names the batch and the layer
+            if due or stopping:
+                save(folder / WEIGHTS, net, position=record.position, settings=config.settings())
+            if record.whole:
+                yield record
+            if stopping:
+                break
+    except (DivergenceError, GeneratorExit):
+        _finish(session, records, watch)
+        raise
+    _finish(session, records, watch)
+
+
+def _finish(session: Session, records: list[Record], watch: observations.Watch) -> None:
+    """The observations and the pictures."""
+    folder, _, net, _, test = session[:5]
+    observations.write(folder, watch, net)
+    try:
+        if test.classes:
+            pictures.confusion(folder / "confusion.png", test.y, net.predict(test.x), test.classes)
+        if records:
+            title = f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}"
+            pictures.curve(folder / "curve.png", records, title)
+    except ImportError as error:  # training needs none of it
+        warnings.warn(f"{folder} gets no pictures: {error.name} is not installed", RuntimeWarning, stacklevel=3)
+
+
+def _prepared(config: Config, folder: Path) -> Session:
+    """The data, the network before training, and the config with nothing left out."""
+    config = replace(config, device=device_of(config.device))
+    data, test = (_load(config, split) for split in ("train", "test"))
+    if data.x.shape[1] != test.x.shape[1]:
+        raise DataError(f"{config.dataset}: the test examples have {test.x.shape[1]} values, not {data.x.shape[1]}")
+    if data.classes is None and config.cost != "quadratic":
+        raise ValueError(f"{config.target} is real-valued: train on it with --cost quadratic, not {config.cost}")
+    test = test._replace(classes=data.classes)  # of IDX files, some may be in the training set only
+    book = config.activation == "sigmoid" and config.cost == "quadratic" and config.dataset == "mnist"
+    config = replace(config, init=config.init or ("normal" if book else None))
+    net = config.network(data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
+    recipe = config.recipe
+    loop.train(net, data[:2], validation=test[:2], recipe=recipe)  # it checks them now, and would start with a record
+    config = replace(
+        config,
+        dataset=str(Path(config.dataset).resolve()) if named.is_table(config.dataset) else config.dataset,
+        data_dir=_data_dir(config),
+        recipe=replace(recipe, lr=fitting_rate(net) if recipe.lr is None else recipe.lr),
+        sha256=named.fingerprint(config.dataset, data, test),
+        about={
+            "sizes": net.sizes,
+            "classes": data.classes,
+            "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
+        },
+    )
+    return Session(folder, config, net, data, test)
+
+
+def device_of(name: str) -> str:
+    """The device's name; of "auto", cuda where there is one."""
+    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _load(config: Config, split: str) -> Split:
+    return named.load(
+        config.dataset,
+        split,
+        root=config.data_dir,
+        target=config.target,
+        device=config.device,
+        dtype=configuration.DTYPES[config.dtype],
+    )
+
+
+def _data_dir(config: Config) -> str | None:
+    """The folder that the data was read from, in full, for a run that is evaluated from another one."""
+    if config.dataset == "digits" or named.is_table(config.dataset):
+        return None
+    return str(Path(config.data_dir or "data").resolve())
+
+
+def _standing(fresh: Session) -> Session:
+    """The run as its folder has it; `fresh` is as it began."""
+    folder, config = fresh.folder, fresh.config
+    path = folder / WEIGHTS
+    try:
+        (net, position, settings, _), source = newest(path, fresh.net.layers[0].w.device)
+    except FileNotFoundError:
+        if (folder / metrics.FILE).exists() and (folder / metrics.FILE).stat().st_size:
+            raise CheckpointError(f"{folder} has trained, and its {WEIGHTS} is gone: put it back") from None
+        return fresh
+    if source != path:
+        warnings.warn(
+            f"{path} can't be loaded: the run goes on from the one before, {source}", RuntimeWarning, stacklevel=4
+        )
+    saved = Config.of(settings)
+    if saved.sha256 != config.sha256:
+        raise ValueError(f"{config.dataset} has changed since the run began: put the data of then there")
+    if not config.is_same_run(saved) or net.sizes != fresh.net.sizes:
+        raise CheckpointError(
+            f"{source} was saved with other settings than {folder / configuration.FILE} says: put these right"
+        )
+    try:
+        records = metrics.read(folder)[: position.epoch - 1]
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    if [record.epoch for record in records] != list(range(1, position.epoch)):
+        raise CheckpointError(
+            f"{folder / metrics.FILE} does not hold epochs 1 to {position.epoch - 1}, which {source} comes after"
+        )
+    metrics.write(folder, records)
+    return fresh._replace(net=net, position=position, records=tuple(records))
+
+
+def _new_folder(chosen: str | Path | None, dataset: str) -> Path:
+    """A new folder, or one that is empty, in which can be written; raises ValueError otherwise."""
+    if chosen is None:
+        return writable(Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S-%f}")
+    folder = Path(chosen)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder that is new or empty")
+    # what a run left that was killed while it wrote its first file does not count: that is swept up
+    if folder.is_dir() and any(not path.name.startswith(f".{configuration.FILE}.") for path in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty: name a folder that is new or empty")
+    return writable(folder)
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where it is missing; raises ValueError where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"{folder} can't be written: {error.strerror}") from error
+    return folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Locks the folder against other processes; the lock ends with the process, however that ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ValueError(f"another process is training the run in {folder}: wait for it, or stop it") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,217 @@
+"""A network, and where its training stands, in one safetensors file. No pickle: nothing in a file can run.
+
+The header's metadata is one text, JSON: the SHA-256 of the whole file with 64 zeros in its own place, the format, the
+network (sizes, dtype, activations, cost) and the run (position, settings, an optimiser's state but for its tensors).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from bp_torch import checks
+from bp_torch.activations import ACTIVATIONS, Activation
+from bp_torch.costs import COSTS, Cost
+from bp_torch.errors import CheckpointError
+from bp_torch.network import Layer, Network
+from bp_torch.saving import durable, jsonable
+from bp_torch.state import Position, is_finite
+
+FORMAT = "bp_torch checkpoint"
+READABLE = (FORMAT, "bp_torch checkpoint 2")  # the latter is the same format, as it was named at first
+ZEROS = "0" * 64
+PREFIX = rb'{"__metadata__":{"checkpoint":"{\"sha256\": \"'  # what a header begins with; the checksum comes next
+KEYS = (
+    {"checkpoint"},
+    {"sha256", "format", "network", "run"},
+    {"sizes", "dtype", "activations", "cost"},
+    {"position", "settings", "optimizer"},
+)
+_UNREADABLE = (SafetensorError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+class Checkpoint(NamedTuple):
+    """What `save` was given: the network, and what its training needs to go on as if it had never stopped.
+
+    position: what train's `start` takes. settings: as they were given to `save`, lists for tuples. optimizer: the
+    state_dict of a torch.optim optimiser, for its load_state_dict, or None.
+    """
+
+    net: Network
+    position: Position
+    settings: dict[str, Any]
+    optimizer: dict[str, Any] | None
+
+
+def save(
+    path: str | Path,
+    net: Network,
+    *,
+    position: Position | None = None,
+    settings: Mapping[str, Any] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
+    """Writes the network, and where its training stands, to `path` (safetensors), whole or not at all.
+
+    The file holds w and b of every layer as "layers.0.w" and so on. The file that was there stays as
+    `durable.previous(path)`: net.previous.safetensors for net.safetensors.
+
+    position: a record's. settings: what JSON can hold, such as the arguments of `train`: `seed` is all the random state
+        there is, since the order of an epoch's batches depends on it and the epoch alone. optimizer: of a training loop
+        of your own; SGD as `train` does it has no state.
+
+    Raises ValueError for an own Activation or Cost, which has no name to be found by again, for weights that are not
+    finite, and for settings that JSON can't hold; CheckpointError where the file can't be written, a full disk, say.
+    The files on the disk are then as they were.
+    """
+    if not isinstance(net, Network):
+        raise ValueError(f"save takes a path and a network, in this order, and the second is a {type(net).__name__}")
+    names = [f.name for f in net.activations]
+    own_cost = COSTS.get(net.cost_function.name) != net.cost_function
+    if own_cost or _activations(names, net.cost_function) != net.activations:
+        raise ValueError("only the package's own activations and costs can be saved: save the tensors of net.layers")
+    if net.layers[0].w.ndim != 2:
+        raise ValueError("save takes one network at a time: save the networks of a stack one after the other")
+    if not is_finite(net):
+        raise ValueError("the network holds weights that are not finite: a checkpoint of it would be of no use")
+    tensors = dict(_named(net.layers))
+    run = {
+        "position": list(position or Position()),
+        "settings": dict(settings or {}),
+        "optimizer": None if optimizer is None else jsonable.packed(optimizer.state_dict(), "optimizer.", tensors),
+    }
+    network = {
+        "sizes": net.sizes,
+        "dtype": str(net.layers[0].w.dtype),
+        "activations": names,
+        "cost": net.cost_function.name,
+    }
+    described = {"sha256": ZEROS, "format": FORMAT, "network": network, "run": run}
+    try:
+        text = json.dumps(described, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"settings must be what JSON can hold ({error})") from error
+    content = safetensors.torch.save(tensors, metadata={"checkpoint": text})
+    try:
+        durable.write(path, _sealed(content), keep_previous=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} can't be written ({error.strerror}): make room or name another folder; what was there is as it was"
+        ) from error
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Network:
+    """The network that `save` wrote to `path`, on `device`. Raises as `load_checkpoint` does."""
+    return load_checkpoint(path, device).net
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """All that `save` wrote to `path`; the network is a new one, on `device`, the optimiser's state is on the CPU.
+
+    Raises FileNotFoundError where there is no such file, and CheckpointError where it is not, to the last bit, one of
+    `save`'s, or holds a network whose weights are not finite.
+    """
+    device = checks.available_device(device)
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no network at {path}")
+    try:
+        checkpoint = _read(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read ({error.strerror})") from error
+    except _UNREADABLE as error:
+        before = durable.previous(path)
+        advice = f"; the file before it is {before}" if before.is_file() else ""
+        raise CheckpointError(f"{path} is damaged or not a network saved by bp_torch: {error}{advice}") from error
+    return checkpoint._replace(net=checkpoint.net.to(device=device))  # a copy, in torch's own, aligned memory
+
+
+def newest(path: str | Path, device: str | torch.device = "cpu") -> tuple[Checkpoint, Path]:
+    """The newest of `save`'s two generations at `path` that can be loaded, and the file it is in.
+
+    Raises as `load_checkpoint` does for `path` itself where neither can be.
+    """
+    try:
+        return load_checkpoint(path, device), Path(path)
+    except (CheckpointError, FileNotFoundError):
+        before = durable.previous(path)
+        if not before.is_file():
+            raise
+        return load_checkpoint(before, device), before
+
+
+def _sealed(content: bytes) -> bytes:
+    """The file with its checksum in the place of the 64 zeros."""
+    place = _place(content)
+    return content[: place.start] + hashlib.sha256(content).hexdigest().encode() + content[place.stop :]
+
+
+def _place(content: bytes) -> slice:
+    """Where the checksum stands."""
+    start = 8 + len(PREFIX)  # the header's length comes first
+    if content[8:start] != PREFIX:
+        raise ValueError("it does not begin as a checkpoint of this version does")
+    return slice(start, start + len(ZEROS))
+
+
+def _read(content: bytes) -> Checkpoint:
+    place = _place(content)
+    digest = hashlib.sha256(content[: place.start])
+    digest.update(ZEROS.encode())
+    digest.update(memoryview(content)[place.stop :])
+    if digest.hexdigest().encode() != content[place]:
+        raise ValueError("its checksum is not that of its content")
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    described = json.loads(header["checkpoint"])
+    if described["format"] not in READABLE:
+        raise ValueError(f"its format is {described['format']!r}, and this version reads {FORMAT!r}")
+    network, run = described["network"], described["run"]
+    if (set(header), set(described), set(network), set(run)) != KEYS:
+        raise ValueError("its header holds other things than a checkpoint's")
+    tensors = safetensors.torch.load(content)
+    net = _network(network, tensors)
+    optimizer = None if run["optimizer"] is None else jsonable.unpacked(run["optimizer"], tensors)
+    if tensors:
+        raise ValueError(f"it holds tensors that nothing asks for: {', '.join(sorted(tensors)[:3])}")
+    if not isinstance(run["settings"], dict) or not isinstance(optimizer, (dict, type(None))):
+        raise ValueError("its settings or its optimiser's state are not tables")
+    return Checkpoint(net, Position(*run["position"]).checked(), run["settings"], optimizer)
+
+
+def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:
+    """The network, its tensors taken out of `tensors`."""
+    sizes, names, cost = described["sizes"], described["activations"], COSTS[described["cost"]]
+    activations = _activations(names, cost)
+    if activations is None:
+        raise ValueError(f"it names an activation that is not known, in {names}")
+    taken = [Layer(*(tensors.pop(f"layers.{l}.{name}") for name in "wb")) for l in range(len(names))]
+    shapes = [(layer.w.shape, layer.b.shape) for layer in taken]
+    wanted = [((n_out, n_in), (n_out,)) for n_in, n_out in pairwise(sizes)]
+    if shapes != wanted or not wanted:
+        raise ValueError("its tensors are not those its header describes")
+    if {str(t.dtype) for layer in taken for t in layer} != {described["dtype"]} or taken[
+        0
+    ].w.dtype not in checks.DTYPES:
+        raise ValueError(f"its tensors are not of the dtype its header gives, {described['dtype']}")
+    net = Network(tuple(taken), activations, cost)
+    if not is_finite(net):
+        raise ValueError("it holds weights that are not finite")
+    return net
+
+
+def _activations(names: list[str], cost: Cost) -> tuple[Activation, ...] | None:
+    """The entries of these names, with the cost's own output activation among them; None if one is not known."""
+    known = ACTIVATIONS if cost.output is None else {**ACTIVATIONS, cost.output.name: cost.output}
+    return tuple(known[name] for name in names) if set(names) <= set(known) else None
+
+
+def _named(layers: Iterable[Layer]) -> Iterable[tuple[str, Tensor]]:
+    fields = ((f"layers.{l}.{name}", t) for l, layer in enumerate(layers) for name, t in layer._asdict().items())
+    return ((name, t.contiguous()) for name, t in fields)

@@ -1,0 +1,102 @@
+"""The native engine: the printed step in a loop in C++, so that an epoch is a few calls."""
+
+import ctypes
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bp_torch.training.engines.native import printer
+from bp_torch.training.engines.native.build import build, compiler
+from bp_torch.training.job import Job, Run
+
+ALIGNMENT = 64  # bytes: the widest vector, and the alignment of torch's own memory on the CPU
+CALL_OPERATIONS = 2_000_000_000  # a call trains for about 50 ms, so that an interrupt is soon noticed
+
+
+def why_not(job: Job) -> str | None:
+    """Why this engine can't run the job, or None."""
+    w = job.state.net.layers[0].w
+    if w.device.type != "cpu" or w.dtype not in printer.REAL or job.recipe.precision != "dtype":
+        return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype'"
+    if compiler() is None:
+        return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
+    try:
+        printer.source(job)
+    except printer.UnprintableError as error:
+        return f"engine='native' can't print {error}: use engine='eager' or 'compiled'"
+    return None
+
+
+def native(job: Job) -> Run:
+    """The engine: see `Run`. The data lies on the CPU."""
+    batch_size = job.recipe.batch_size
+    x, y = (t.contiguous() for t in job.data)
+    threads = torch.get_num_threads()
+    library = build(printer.source(job), threads)
+    parameters = [t for layer in job.state.net.layers for t in layer]
+    padded = [_padded(t) for t in parameters]
+    addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
+    functions = {m: _function(library, m) for m in set(job.batch_sizes.tolist())}
+    workspaces = {m: torch.zeros(_elements(library, m), dtype=x.dtype) for m in functions}
+    batches_a_call = max(1, CALL_OPERATIONS // job.operations)
+
+    def train(order: Tensor, numbers: Tensor, m: int) -> float:
+        """Σ_x C_x over whole batches of m examples."""
+        return functions[m](
+            x.data_ptr(),
+            y.data_ptr(),
+            order.data_ptr(),
+            len(numbers),
+            numbers.data_ptr(),
+            addresses,
+            workspaces[m].data_ptr(),
+            threads,
+        )
+
+    def run(order: Tensor, numbers: Tensor) -> float:
+        total, numbers = 0.0, numbers.to(x.dtype).contiguous()
+        whole = len(order) // batch_size
+        calls = [(start, min(start + batches_a_call, whole)) for start in range(0, whole, batches_a_call)]
+        calls += [(whole, whole + 1)] if len(order) % batch_size else []
+        for tensor, wide in zip(parameters, padded, strict=True):
+            _columns(wide, tensor).copy_(tensor)
+        try:
+            for start, end in calls:
+                part = order[start * batch_size : end * batch_size]
+                total += train(part, numbers[start:end], min(batch_size, len(part)))
+                if not math.isfinite(total):
+                    break
+        finally:
+            for tensor, wide in zip(parameters, padded, strict=True):
+                tensor.copy_(_columns(wide, tensor))
+        return total
+
+    return run
+
+
+def _function(library: ctypes.CDLL, m: int) -> Any:
+    """run_m with its types: see `printer.source`."""
+    function = getattr(library, f"run_{m}")
+    pointer = ctypes.c_void_p
+    function.argtypes = [pointer, pointer, pointer, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int]
+    function.restype = ctypes.c_double
+    return function
+
+
+def _elements(library: ctypes.CDLL, m: int) -> int:
+    function = getattr(library, f"workspace_{m}")
+    function.restype = ctypes.c_int64
+    return function()
+
+
+def _padded(tensor: Tensor) -> Tensor:
+    """Memory for a parameter with rows of whole, aligned vectors; beyond its columns stay zeros."""
+    width = ALIGNMENT // tensor.element_size()
+    columns = -(-tensor.shape[-1] // width) * width
+    return torch.zeros((*tensor.shape[:-1], columns), dtype=tensor.dtype)
+
+
+def _columns(padded: Tensor, like: Tensor) -> Tensor:
+    return padded[..., : like.shape[-1]]

@@ -1,0 +1,51 @@
+"""The benchmark's charts."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def contenders(path: Path, shapes: list[dict[str, Any]]) -> None:
+    """µs a step on a log axis, a panel a shape: a dot at the median, a line from min to max; bp's own in blue."""
+    heights = [1 + 0.26 * len(shape["rows"]) for shape in shapes]
+    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    panels = figure.subplots(len(shapes), squeeze=False, height_ratios=heights)
+    for panel, shape in zip(panels[:, 0], shapes, strict=True):
+        rows = sorted((row for row in shape["rows"] if row["times"]), key=lambda row: -statistics.median(row["times"]))
+        for height, row in enumerate(rows):
+            median = statistics.median(row["times"])
+            colour = "tab:blue" if row["name"].startswith("bp ") else "tab:gray"
+            panel.plot([min(row["times"]), max(row["times"])], [height, height], "-", color=colour, linewidth=2)
+            panel.plot(median, height, "o", color=colour)
+            panel.annotate(f"  {median:,.0f}", (max(row["times"]), height), va="center", fontsize=9)
+        names = [row["name"] + ("" if row["precision"] == "dtype" else f" {row['precision']}") for row in rows]
+        panel.set_yticks(range(len(rows)), names)
+        panel.set_ylim(-0.7, len(rows) - 0.3)
+        panel.set_xscale("log")
+        panel.margins(x=0.1)
+        panel.grid(axis="x", which="both", alpha=0.3)
+        panel.set_title(f"{shape['shape']}: {shape['sizes']}, batch {shape['batch_size']}", fontsize=10)
+        panel.set_xlabel("µs a step, log scale")
+    figure.savefig(path, dpi=100)
+
+
+def growth(path: Path, results: dict[str, list[dict[str, Any]]]) -> None:
+    """µs a step against the width of one hidden layer, and against the number of hidden layers of 256."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    labels = {"width": "width of the one hidden layer", "depth": "hidden layers of 256"}
+    for panel, (kind, points) in zip(panels, results.items(), strict=True):
+        across = [point["sizes"][1] if kind == "width" else len(point["sizes"]) - 2 for point in points]
+        ours = [next(t for name, t in point["times"].items() if name.startswith("bp ")) for point in points]
+        panel.plot(across, ours, "o-", label="bp, engine auto")
+        for peer in [name for name in points[0]["times"] if not name.startswith("bp ")]:
+            panel.plot(across, [point["times"][peer] for point in points], "s--", label=peer)
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log")
+        panel.set_xlabel(labels[kind])
+        panel.set_ylabel("µs a step, batch 32")
+        panel.legend()
+        panel.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,128 @@
+"""The benchmark's results as Markdown."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import gradient_norms
+import measure
+
+CLASSES = {"dtype": "float32", "tf32": "tf32", "bf16": "bf16"}
+
+
+def table(results: dict[str, Any]) -> str:
+    """A shape's rows as Markdown: times, the ratio to bp's best of the class, the share of the rate of products."""
+    lines = [
+        f"### {results['shape']}: {'-'.join(map(str, results['sizes']))}, batch {results['batch_size']}, "
+        f"{results['threads'] if results['device'] == 'cpu' else 1} "
+        f"{'threads' if results['device'] == 'cpu' and results['threads'] > 1 else 'thread'}",
+        "",
+        "| contender | class | µs a step: median | min | max | × bp's best | share of the products' rate | setup, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(results["rows"], key=lambda row: (row["precision"], _median(row))):
+        if not row["times"]:
+            lines.append(f"| {row['name']} | {row['precision']} | {row['left_out']} | | | | | {row['setup']:.1f} |")
+            continue
+        best = min(_median(r) for r in results["rows"] if r["precision"] == row["precision"] and r["name"][:2] == "bp")
+        rate = statistics.median(results["rates"][row["precision"]])
+        share = results["operations"] / (rate * _median(row) * 1e-6)
+        lines.append(
+            f"| {row['name']} | {row['precision']} | {_median(row):,.1f} | {min(row['times']):,.1f} | "
+            f"{max(row['times']):,.1f} | {_median(row) / best:.2f} | {share:.0%} | {row['setup']:.1f} |"
+        )
+    if results["device"] != "cpu":
+        epochs = {
+            f"{row['name']} {row['precision']}": _median(row) * 60 / results["batch_size"] for row in results["rows"]
+        }
+        lines += ["", "An epoch of 60,000, ms: " + ", ".join(f"{k} {ms:,.1f}" for k, ms in epochs.items() if ms < 1e9)]
+    rates = ", ".join(f"{p}: {statistics.median(r) / 1e9:,.0f} GFLOP/s" for p, r in results["rates"].items())
+    return "\n".join([*lines, "", f"Products of large square matrices in the same run, {rates}.", ""])
+
+
+def _median(row: dict[str, Any]) -> float:
+    return statistics.median(row["times"]) if row["times"] else float("inf")
+
+
+def memory_table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "### Memory of a step: " + "-".join(map(str, measure.CIRESAN)),
+        "",
+        "| batch | contender | peak beyond parameters and data, MB |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {row['batch_size']} | {row['name']} | {row['bytes'] / 1e6:,.1f} |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def per_example_table(results: dict[str, Any]) -> str:
+    """Times and memory of all gradient norms, and how they depend on the chunk."""
+    ours = results["rows"][0]
+    lines = [
+        f"### The norm of each example's own gradient: {'-'.join(map(str, results['sizes']))}, "
+        f"{results['examples']:,} examples" + (f", {results['threads']} threads" if results["device"] == "cpu" else ""),
+        "",
+        "| contender | chunk | s: median | min | max | × bp | peak beyond parameters and data, MB | × bp | setup, s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(results["rows"], key=_median):
+        if not row["times"]:
+            lines.append(f"| {row['name']} | | {row['left_out']} | | | | | | |")
+            continue
+        lines.append(
+            f"| {row['name']} | {row['chunk'] or ''} | {_median(row):,.3f} | {min(row['times']):,.3f} | "
+            f"{max(row['times']):,.3f} | {_median(row) / _median(ours):,.1f} | {row['bytes'] / 1e6:,.2f} | "
+            f"{row['bytes'] / ours['bytes']:,.1f} | {row['setup']:.1f} |"
+        )
+    lines += [
+        "",
+        "Each chunk (the examples whose gradients are held at a time) is the fastest of those below, which were timed",
+        f"on {gradient_norms.TUNED_ON:,} examples. Loops are timed on {gradient_norms.SAMPLE}. Both are scaled to all.",
+        "",
+        "| contender | chunk | s | peak, MB |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {c['name']} | {c['chunk']} | {c['seconds']:,.3f} | {c['bytes'] / 1e6:,.2f} |" for c in results["chunks"]
+    ]
+    return "\n".join([*lines, ""])
+
+
+def report(out: Path) -> str:
+    """benchmarks/README.md, from the JSON files that lie beside it."""
+    parts = [
+        "# Benchmarks",
+        "",
+        "Written by `scripts/benchmark`, whose rules stand at its head. × bp's best: the row's median over that",
+        "of the fastest bp row of its class, so 2.00 means that bp is twice as fast. The share is of the rate at which",
+        "torch multiplies large square matrices in the same run. scikit-learn draws its own weights and order and has",
+        "another cost, so its agreement is not checked. Classes: "
+        + "; ".join(f"{k}, {v}" for k, v in CLASSES.items())
+        + ".",
+        "",
+    ]
+    for device in ("cpu", "cuda"):
+        path = out / f"{device}.json"
+        if not path.exists():
+            parts += [f"## {device}", "", "Not yet measured.", ""]
+            continue
+        results = json.loads(path.read_text())
+        parts += [f"## {device}", "", f"{results['machine']}.", f"`{results['command']}`", ""]
+        parts += [f"![Contenders]({device}.png)", "", *(table(each) for each in results["shapes"])]
+        if "memory" in results:
+            parts.append(memory_table(results["memory"]))
+    if (out / "growth.png").exists():
+        parts += ["## How the cost grows", "", "`python scripts/benchmark --growth`", "", "![Growth](growth.png)"]
+    if (out / "per_example.json").exists():
+        per_example = json.loads((out / "per_example.json").read_text())
+        parts += [
+            "",
+            "## Per example",
+            "",
+            f"{per_example['machine']}.",
+            f"`{per_example['command']}`",
+            "",
+            per_example_table(per_example),
+        ]
+    return "\n".join(parts).rstrip() + "\n"
