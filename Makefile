@@ -23,7 +23,7 @@ slow: .venv/installed
 
 benchmark: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
-	$(BIN)/python scripts/benchmark.py --memory
+	$(BIN)/python scripts/benchmark --memory
 
 mutants: .venv/installed
 	$(BIN)/python tests/mutants.py

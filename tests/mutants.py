@@ -11,7 +11,12 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ["tests/test_equations.py", "tests/test_gradients.py", "tests/training/test_train.py"]  # the quick ones
+TESTS = [
+    "tests/test_equations.py",
+    "tests/test_gradients.py",
+    "tests/training/test_step.py",
+    "tests/training/test_loop.py",
+]  # quick
 
 MUTANTS = [
     ("BP1 with the wrong sign", "costs.py", "output_error(a - y,", "output_error(y - a,"),
@@ -32,10 +37,16 @@ MUTANTS = [
     ("BP4 with the wrong sign", "equations.py", "return delta.mT @ a", "return -delta.mT @ a"),
     ("z with w transposed", "equations.py", "a @ w.mT", "a @ w"),
     ("z without b", "equations.py", "z.add_(b if b.ndim == 1 else b.unsqueeze(-2))", "z"),
-    ("the step uphill", "training/step.py", "like.new_full((), -lr / m)", "like.new_full((), lr / m)"),
-    ("the step without 1/m", "training/step.py", "like.new_full((), -lr / m)", "like.new_full((), -lr)"),
-    ("the step without the biases", "training/step.py", "        b.addmv_(delta_t, ones)\n", ""),
-    ("the ragged batch's 1/m from the full batch", "training/engines/eager.py", "rates[m])", "rates[batch_size])"),
+    ("the step uphill", "training/step.py", "full_like(sizes, -rate", "full_like(sizes, rate"),
+    ("the step without 1/m", "training/step.py", "dtype=torch.float64) / sizes)", "dtype=torch.float64))"),
+    ("the step without the biases", "training/step.py", "        bias_update(layer.b, delta, batch.ones)\n", ""),
+    ("BP4's step without w", "equations.py", "        w.addmm_(delta.mT, a)\n", "        pass\n"),
+    (
+        "the ragged batch's 1/m from the full batch",
+        "training/batches.py",
+        "    sizes[-1] = m - batch_size * (len(sizes) - 1)\n",
+        "",
+    ),
 ]
 
 

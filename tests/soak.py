@@ -16,18 +16,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import common
-import runs
-
 import bp_torch as bp
 from bp_torch import checks
-from bp_torch.training.checkpoint import newest
+from bp_torch.cli.main import ends
+from bp_torch.runs import config, metrics
+from bp_torch.runs.session import WEIGHTS
+from bp_torch.saving.checkpoint import newest
 
 EXAMPLE = """example:
-  python scripts/soak.py --kills 100
-  python scripts/soak.py --kills 100 -- --checkpoint-every 0.1
+  python tests/soak.py --kills 100
+  python tests/soak.py --kills 100 -- --checkpoint-every 0.1
 """
-TRAIN = Path(__file__).with_name("train.py")
+TRAIN = Path(__file__).parent.parent / "scripts" / "train.py"
 RUN = ["--dataset", "digits", "--epochs", "200"]
 KILLS_A_RUN = 10  # about
 EARLY = 0.2  # the share of kills that come while a process starts, up to its first step; the others come after that
@@ -73,8 +73,8 @@ def main() -> int:
                     lost, done = lost + 1, True
                 elif not done:
                     killed += 1
-                    mid, found = _standing(out)
-                    midst, lost = midst + mid, lost + (not found)
+                    mid, loads = _standing(out)
+                    midst, lost = midst + mid, lost + (not loads)
                     if killed % 10 == 0:
                         print(f"{killed} kills, {finished} runs finished, {lost} lost", flush=True)
             finished += 1
@@ -105,7 +105,7 @@ def _until_training(process: subprocess.Popen[str]) -> None:
 
 def _ended(out: Path, arguments: list[str], early: bool, patience: float | None) -> bool | None:
     """Starts or resumes the run; kills it after this time: True where it had ended by then, None where it failed."""
-    if not (out / runs.CONFIG).exists():
+    if not (out / config.FILE).exists():
         shutil.rmtree(out, ignore_errors=True)  # killed before there was a run
     process = _start(*(["--resume", out] if out.exists() else ["--out", out, *arguments]))
     if not early:
@@ -126,7 +126,7 @@ def _standing(out: Path) -> tuple[bool, bool]:
     if not list(out.glob("weights*")):
         return False, True  # killed before it was there: the run begins anew
     try:
-        checkpoint, _ = newest(out / runs.WEIGHTS)
+        checkpoint, _ = newest(out / WEIGHTS)
     except (bp.CheckpointError, FileNotFoundError) as error:
         print(error)
         return False, False
@@ -136,13 +136,13 @@ def _standing(out: Path) -> tuple[bool, bool]:
 def _same_metrics(alone: Path, out: Path) -> bool:
     figures = []
     for folder in (alone, out):
-        lines = (folder / runs.METRICS).read_text().splitlines()
+        lines = (folder / metrics.FILE).read_text().splitlines()
         figures.append([{k: v for k, v in json.loads(line).items() if "second" not in k} for line in lines])
     return figures[0] == figures[1]
 
 
 def _differing_bits(alone: Path, out: Path) -> int:
-    pairs = zip(bp.load(alone / runs.WEIGHTS).layers, bp.load(out / runs.WEIGHTS).layers, strict=True)
+    pairs = zip(bp.load(alone / WEIGHTS).layers, bp.load(out / WEIGHTS).layers, strict=True)
     bits = 0
     for one, other in ((t, u) for layers in pairs for t, u in zip(*layers, strict=True)):
         first, second = (int.from_bytes(t.numpy().tobytes(), "little") for t in (one, other))
@@ -151,4 +151,4 @@ def _differing_bits(alone: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    common.run(main)
+    ends("python tests/soak.py", main)

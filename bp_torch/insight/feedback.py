@@ -1,6 +1,6 @@
 """Other ways back than BP2: fixed random matrices in the place of wᵀ, and the angle of their errors to the true ones.
 
-Each rule is a `Feedback`, to be passed to `bp_torch.network.errors` or `bp_torch.training.step.sgd_step`. Both are BP2
+Each rule is a `Feedback`, to be passed to `bp_torch.network.errors` or `bp_torch.training.step.step`. Both are BP2
 with something exchanged: feedback alignment takes another matrix for w, direct feedback alignment also takes δᴸ for the
 δ of the layer above. Nothing carries the errors' true slopes any more, and the networks learn all the same.
 """

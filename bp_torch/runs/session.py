@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import torch
 
+from bp_torch import checks
 from bp_torch.data import named
 from bp_torch.data.named import Split
 from bp_torch.errors import CheckpointError, DataError, DivergenceError
@@ -183,8 +184,10 @@ def _prepared(config: Config, folder: Path) -> Session:
 
 
 def device_of(name: str) -> str:
-    """The device's name; of "auto", cuda where there is one."""
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    """The device's name; of "auto", cuda where there is one. Raises ValueError for a device that can't be had."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(checks.available_device(name))
 
 
 def _load(config: Config, split: str) -> Split:

@@ -3,17 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import benchmark
 import contenders
 import measure
 import pytest
+import tables
 import torch
+from benchmark_program import benchmark
 
 from bp_torch.training.batches import shuffled
-
-SCRIPT = Path(benchmark.__file__)
+from bp_torch.training.job import Job
 
 
 @pytest.fixture
@@ -30,53 +31,53 @@ def _quick_peers(peers):
 
 @pytest.mark.usefixtures("tiny")
 def test_every_contender_agrees_and_is_timed() -> None:
-    found = measure.time_shape("tiny", "cpu", repeats=2)
-    names = {row["name"] for row in found["rows"] if len(row["times"]) == 2}
+    results = measure.time_shape("tiny", "cpu", repeats=2)
+    names = {row["name"] for row in results["rows"] if len(row["times"]) == 2}
     assert {"bp eager", "bp native", "torch autograd", "NumPy", "NumPy by example", "scikit-learn"} <= names
-    for row in found["rows"]:
+    for row in results["rows"]:
         if row["name"] == "JAX jit + scan" and row["left_out"]:  # an extra, which need not be installed
             assert "jax" in row["left_out"]
         elif row["name"] != "scikit-learn":
             assert row["error"] < 1e-5
-    assert found["operations"] == 2 * 4 * (2 * 12 * 7 + 3 * 7 * 5)
-    text = benchmark.table(found)
+    assert results["operations"] == 2 * 4 * (2 * 12 * 7 + 3 * 7 * 5)
+    text = tables.table(results)
     assert "### tiny: 12-7-5, batch 4" in text
     assert all(name in text for name in names)
 
 
 @pytest.mark.usefixtures("tiny")
 def test_a_contender_that_does_not_agree_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(problem: contenders.Problem) -> contenders.Contender:
-        return contenders.numpy_loop(problem._replace(lr=2 * problem.lr))
+    def wrong(job: Job) -> contenders.Contender:
+        return contenders.numpy_loop(job._replace(recipe=replace(job.recipe, lr=1.0)))
 
-    def broken(problem: contenders.Problem) -> contenders.Contender:
+    def broken(job: Job) -> contenders.Contender:
         raise ImportError("it is not installed")
 
     peers = [
-        (measure.Row("bp eager", "ieee"), contenders.of_engine("eager")),
-        (measure.Row("wrong", "ieee"), wrong),
-        (measure.Row("broken", "ieee"), broken),
+        (measure.Row("bp eager", "dtype"), contenders.of_engine("eager")),
+        (measure.Row("wrong", "dtype"), wrong),
+        (measure.Row("broken", "dtype"), broken),
     ]
     monkeypatch.setattr(measure, "_peers", lambda *_: peers)
-    found = measure.time_shape("tiny", "cpu", repeats=1)
-    rows = {row["name"]: row for row in found["rows"]}
+    results = measure.time_shape("tiny", "cpu", repeats=1)
+    rows = {row["name"]: row for row in results["rows"]}
     assert rows["bp eager"]["times"]
     assert not rows["wrong"]["times"]
     assert "weights differ by" in rows["wrong"]["left_out"]
     assert rows["broken"]["left_out"] == "ImportError: it is not installed"
-    assert "weights differ by" in benchmark.table(found)
+    assert "weights differ by" in tables.table(results)
 
 
 def test_a_gpu_gets_times_of_an_epoch() -> None:
-    row = {"name": "bp graph", "precision": "ieee", "setup": 0.5, "times": [20.0], "left_out": None}
-    found = {"shape": "book", "sizes": [2, 1], "batch_size": 10, "threads": 1, "device": "cuda", "operations": 16}
-    text = benchmark.table({**found, "rates": {"ieee": [1e8]}, "rows": [row]})
-    assert "An epoch of 60,000, ms: bp graph ieee 120.0" in text  # 6,000 steps of 20 µs
+    row = {"name": "bp graph", "precision": "dtype", "setup": 0.5, "times": [20.0], "left_out": None}
+    results = {"shape": "book", "sizes": [2, 1], "batch_size": 10, "threads": 1, "device": "cuda", "operations": 16}
+    text = tables.table({**results, "rates": {"dtype": [1e8]}, "rows": [row]})
+    assert "An epoch of 60,000, ms: bp graph float32 120.0" in text  # 6,000 steps of 20 µs
 
 
 def test_the_reference_is_float64() -> None:
-    problem = measure._problem(measure.Shape([12, 7, 5], 4, 1, 3), "cpu", 40)
-    (first, second) = measure._reference(problem, shuffled(40, 0, 0))
+    job = measure.job_of(measure.Shape([12, 7, 5], 4, 1, 3), "cpu", 40)
+    (first, second) = measure._reference(job, shuffled(40, 0, 0))
     assert first.dtype == second.dtype == torch.float64
 
 
@@ -94,22 +95,22 @@ def test_peak_counts_what_is_held_at_a_time() -> None:
 def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {
         "name": "bp eager",
-        "precision": "ieee",
+        "precision": "dtype",
         "setup": 0.5,
         "times": [3.0, 1.0, 2.0],
         "error": 0,
         "left_out": None,
     }
     shape = {"shape": "tiny", "sizes": [2, 1], "batch_size": 4, "threads": 1, "device": "cpu", "operations": 16}
-    found = {**shape, "rates": {"ieee": [1e8]}, "rows": [row, {**row, "name": "NumPy", "times": [4.0]}]}
-    monkeypatch.setattr(benchmark, "_measured", lambda *_: found)
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--shape", "book", "--out", str(tmp_path)])
+    results = {**shape, "rates": {"dtype": [1e8]}, "rows": [row, {**row, "name": "NumPy", "times": [4.0]}]}
+    monkeypatch.setattr(benchmark, "_measured", lambda *_: results)
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--shape", "book", "--out", str(tmp_path)])
     assert benchmark.main() == 0
-    assert json.loads((tmp_path / "cpu.json").read_text())["shapes"] == [found]
+    assert json.loads((tmp_path / "cpu.json").read_text())["shapes"] == [results]
     assert (tmp_path / "cpu.png").stat().st_size > 1000
     text = (tmp_path / "README.md").read_text()
-    assert "| bp eager | ieee | 2.0 | 1.0 | 3.0 | 1.00 | 8% | 0.5 |" in text
-    assert "| NumPy | ieee | 4.0 | 4.0 | 4.0 | 2.00 | 4% | 0.5 |" in text
+    assert "| bp eager | float32 | 2.0 | 1.0 | 3.0 | 1.00 | 8% | 0.5 |" in text
+    assert "| NumPy | float32 | 4.0 | 4.0 | 4.0 | 2.00 | 4% | 0.5 |" in text
     assert "Not yet measured." in text  # CUDA
 
 
@@ -124,7 +125,10 @@ def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_bad_arguments_end_in_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments, "--out", str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, str(Path(measure.__file__).parent), *arguments, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert message in done.stderr

@@ -4,11 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-import benchmark
 import gradient_norms
 import measure
 import pytest
+import tables
 import torch
+from benchmark_program import benchmark
 
 QUICK = [peer for peer in gradient_norms.PEERS if "compile" not in peer.name]
 OPACUS = {"Opacus GradSampleModule", "Opacus ghost norms"}
@@ -25,47 +26,47 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_every_contender_agrees_and_is_timed() -> None:
-    found = gradient_norms.time_norms("cpu", repeats=2, examples=64)
-    assert {row["name"] for row in found["rows"]} == {peer.name for peer in QUICK}
-    for row in found["rows"]:
+    results = gradient_norms.time_norms("cpu", repeats=2, examples=64)
+    assert {row["name"] for row in results["rows"]} == {peer.name for peer in QUICK}
+    for row in results["rows"]:
         if row["name"] in OPACUS and row["left_out"]:  # it need not be installed
             assert row["left_out"] == "ModuleNotFoundError: No module named 'opacus'"
             continue
         assert row["error"] < 1e-5, row
         assert len(row["times"]) == 2
         assert row["bytes"] > 0
-    assert {(c["name"], c["chunk"]) for c in found["chunks"]} >= {("torch.func.vmap(grad)", c) for c in (4, 16)}
-    text = benchmark.per_example_table(found)
+    assert {(c["name"], c["chunk"]) for c in results["chunks"]} >= {("torch.func.vmap(grad)", c) for c in (4, 16)}
+    text = tables.per_example_table(results)
     assert "12-7-5, 64 examples" in text
-    assert all(row["name"] in text for row in found["rows"])
+    assert all(row["name"] in text for row in results["rows"])
 
 
 @pytest.mark.usefixtures("tiny")
 def test_what_does_not_agree_or_run_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(problem: object) -> gradient_norms.Norms:
+    def missing(job: object) -> gradient_norms.Norms:
         raise ModuleNotFoundError("No module named 'opacus'")
 
     peers = [
         gradient_norms.Peer("bp per_example", gradient_norms.ours),
-        gradient_norms.Peer("wrong", lambda problem: lambda x, y, chunk: 2 * gradient_norms.ours(problem)(x, y, chunk)),
+        gradient_norms.Peer("wrong", lambda job: lambda x, y, chunk: 2 * gradient_norms.ours(job)(x, y, chunk)),
         gradient_norms.Peer("missing", missing, (4,)),
     ]
     monkeypatch.setattr(gradient_norms, "PEERS", peers)
-    found = gradient_norms.time_norms("cpu", repeats=1, examples=64)
-    right, wrong, absent = found["rows"]
+    results = gradient_norms.time_norms("cpu", repeats=1, examples=64)
+    right, wrong, absent = results["rows"]
     assert right["times"]
     assert not wrong["times"]
     assert wrong["left_out"] == "norms differ by 1.0e+00"
     assert absent["left_out"] == "ModuleNotFoundError: No module named 'opacus'"
-    assert "No module named 'opacus'" in benchmark.per_example_table(found)
+    assert "No module named 'opacus'" in tables.per_example_table(results)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_the_compiled_peer_agrees() -> None:
-    problem = measure._problem(gradient_norms.SHAPE, "cpu", 16)
-    found = gradient_norms.vmap_compiled(problem)(problem.x, problem.y, 8)
-    assert torch.allclose(found, gradient_norms.ours(problem)(problem.x, problem.y, 8), rtol=1e-5)
+    job = measure.job_of(gradient_norms.SHAPE, "cpu", 16)
+    norms = gradient_norms.vmap_compiled(job)(*job.data, 8)
+    assert torch.allclose(norms, gradient_norms.ours(job)(*job.data, 8), rtol=1e-5)
 
 
 def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,9 +74,16 @@ def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ours = {**row, "name": "bp per_example", "times": [0.3, 0.1, 0.2], "bytes": 500_000}
     peer = {**row, "name": "torch.func.vmap(grad)", "chunk": 32, "times": [4.0], "bytes": 10_000_000}
     chunks = [{"name": "torch.func.vmap(grad)", "chunk": 1, "seconds": 30.0, "bytes": 400_000}]
-    found = {"sizes": [2, 1], "examples": 60_000, "device": "cpu", "threads": 2, "rows": [peer, ours], "chunks": chunks}
-    monkeypatch.setattr(benchmark, "_measured", lambda *_: {**found, "rows": [ours, peer]})
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--per-example", "--out", str(tmp_path)])
+    results = {
+        "sizes": [2, 1],
+        "examples": 60_000,
+        "device": "cpu",
+        "threads": 2,
+        "rows": [peer, ours],
+        "chunks": chunks,
+    }
+    monkeypatch.setattr(benchmark, "_measured", lambda *_: {**results, "rows": [ours, peer]})
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--per-example", "--out", str(tmp_path)])
     assert benchmark.main() == 0
     written = json.loads((tmp_path / "per_example.json").read_text())
     assert written["rows"] == [ours, peer]

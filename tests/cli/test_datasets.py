@@ -5,17 +5,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import common
-import plots
-import predict
 import pytest
 import torch
-import train
 from idxfiles import compressed, examples, files, idx_bytes, resources, serving, write
+from matplotlib.figure import Figure
 from PIL import Image
+from programs import call
 from torchvision import datasets
 
 import bp_torch as bp
+from bp_torch.data import named
+from bp_torch.runs import pictures
 
 Program = Callable[..., tuple[int, str, str]]
 
@@ -25,13 +25,11 @@ def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     """Runs a program with its arguments in tmp_path: exit code, standard output, the last line of standard error."""
     monkeypatch.chdir(tmp_path)
 
-    def run(main: Callable[[], int], *arguments: object) -> tuple[int, str, str]:
-        common._table.cache_clear()
-        monkeypatch.setattr("sys.argv", ["program", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            common.run(main)
+    def run(command: str, *arguments: object) -> tuple[int, str, str]:
+        named._table.cache_clear()
+        code = call(command, *arguments)
         printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, (printed.err.splitlines() or [""])[-1]
+        return code, printed.out, (printed.err.splitlines() or [""])[-1]
 
     return run
 
@@ -48,9 +46,7 @@ def flowers(path: Path, rows: int = 60) -> Path:
 
 def test_a_table_with_classes(program: Program, tmp_path: Path) -> None:
     flowers(tmp_path / "flowers.csv")
-    code, out, err = program(
-        train.main, "--dataset", "flowers.csv", "--target", "kind", "--hidden", "5", "--out", "run"
-    )
+    code, out, err = program("train", "--dataset", "flowers.csv", "--target", "kind", "--hidden", "5", "--out", "run")
     assert code == 0, err
     assert sizes(tmp_path / "run") == [2, 5, 3]
     assert "kind: 3 classes, aster, iris, rose; 48 rows to train on, 12 to test" in out
@@ -65,25 +61,25 @@ def test_predict_finds_the_table_again_from_another_folder(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flowers(tmp_path / "flowers.csv")
-    program(train.main, "--dataset", "flowers.csv", "--target", "kind", "--epochs", 2, "--out", "run")
+    program("train", "--dataset", "flowers.csv", "--target", "kind", "--epochs", 2, "--out", "run")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    code, out, err = program(predict.main, "../run")
+    code, out, err = program("predict", "../run")
     assert code == 0, err
     assert "12 test examples: accuracy" in out
     shutil.move(tmp_path / "flowers.csv", "moved.csv")
-    code, _, err = program(predict.main, "../run")
+    code, _, err = program("predict", "../run")
     assert code == 2
     assert "there is no file" in err
-    assert program(predict.main, "../run", "--dataset", "moved.csv")[1].split(": ")[1] == out.split(": ")[1]
+    assert program("predict", "../run", "--dataset", "moved.csv")[1].split(": ")[1] == out.split(": ")[1]
 
 
 def test_predict_refuses_a_table_that_has_changed(program: Program, tmp_path: Path) -> None:
     """Its test rows would be others, some of which the network has been trained on."""
     flowers(tmp_path / "flowers.csv")
-    program(train.main, "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
+    program("train", "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
     flowers(tmp_path / "flowers.csv", rows=61)
-    code, out, err = program(predict.main, "run")
+    code, out, err = program("predict", "run")
     assert (code, out) == (2, "")
     assert "is no longer, the table that run was trained on" in err
 
@@ -91,7 +87,7 @@ def test_predict_refuses_a_table_that_has_changed(program: Program, tmp_path: Pa
 def test_a_real_valued_target_takes_identity_and_quadratic(program: Program, tmp_path: Path) -> None:
     rows = [f"{k % 10},{k // 10},{1000 + 3 * (k % 10) - 5.5 * (k // 10)}" for k in range(100)]
     (tmp_path / "prices.tsv").write_text("\n".join(["a,b,price", *rows]).replace(",", "\t"))
-    code, out, err = program(train.main, "--dataset", "prices.tsv", "--target", "price", "--out", "run", "--check")
+    code, out, err = program("train", "--dataset", "prices.tsv", "--target", "price", "--out", "run", "--check")
     assert code == 0, err
     assert sizes(tmp_path / "run") == [2, 30, 1]
     assert "price: real-valued; 80 rows to train on, 20 to test" in out
@@ -99,7 +95,7 @@ def test_a_real_valued_target_takes_identity_and_quadratic(program: Program, tmp
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if "confusion" in path.name) == []
     net = bp.load(tmp_path / "run" / "weights.safetensors")
     assert (net.activations[-1].name, net.cost_function.name) == ("identity", "quadratic")
-    code, out, err = program(predict.main, "run")
+    code, out, err = program("predict", "run")
     assert code == 0, err
     found = bp.data.table("prices.tsv", target="price")
     x, y = found.test
@@ -112,10 +108,10 @@ def test_a_real_valued_target_takes_identity_and_quadratic(program: Program, tmp
 def test_a_folder_of_idx_files(program: Program, tmp_path: Path, packed: bool) -> None:
     content = files(3, 5)
     write(tmp_path / "mine", compressed(content) if packed else content)
-    code, out, err = program(train.main, "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--out", "run")
+    code, out, err = program("train", "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--out", "run")
     assert code == 0, err
     assert sizes(tmp_path / "run") == [15, 30, 10]
-    code, out, err = program(predict.main, "run")
+    code, out, err = program("predict", "run")
     assert code == 0, err
     assert "idx, 12 test examples: accuracy" in out
 
@@ -123,7 +119,7 @@ def test_a_folder_of_idx_files(program: Program, tmp_path: Path, packed: bool) -
 def test_idx_classes_follow_the_training_labels(program: Program, tmp_path: Path) -> None:
     labels = {f"{name}-labels-idx1-ubyte": examples(name)[1] % 3 + 1 for name in ("train", "t10k")}
     write(tmp_path / "mine", files(2, 2) | {name: idx_bytes(tensor) for name, tensor in labels.items()})
-    program(train.main, "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--out", "run")
+    program("train", "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--out", "run")
     assert sizes(tmp_path / "run") == [4, 30, 4]
 
 
@@ -137,25 +133,31 @@ def test_downloaded_sets(
         monkeypatch.setattr(getattr(datasets, kind), "mirrors", [server.url])
         monkeypatch.setattr(getattr(datasets, kind), "resources", resources(server.served))
         arguments = ["--dataset", name, "--data-dir", "cache", "--epochs", 1, "--out", "run"]
-        code, _, err = program(train.main, *arguments)
+        code, _, err = program("train", *arguments)
     assert code == 0, err
     assert sizes(tmp_path / "run") == [784, 30, 10]
     assert (tmp_path / "cache" / kind / "raw" / "t10k-labels-idx1-ubyte.gz").is_file()
-    code, out, err = program(predict.main, "run")  # without the server, from the run's own folder
+    code, out, err = program("predict", "run")  # without the server, from the run's own folder
     assert code == 0, err
     assert f"{name}, 12 test " in out
 
 
 BAD = [
-    (["--dataset", "flowers.csv"], "--target COLUMN says what to predict"),
-    (["--dataset", "digits", "--target", "kind"], "--target COLUMN says what to predict"),
+    (
+        ["--dataset", "flowers.csv"],
+        "--target must name the column to predict where the",
+    ),
+    (
+        ["--dataset", "digits", "--target", "kind"],
+        "--target must name the column to predict where the",
+    ),
     (["--dataset", "flowers.csv", "--target", "colour"], "has no column 'colour': its columns are length, width, kind"),
     (["--dataset", "none.csv", "--target", "kind"], "there is no file none.csv"),
     (["--dataset", "holes.csv", "--target", "kind"], "row 2 (line 3), column 'width' is missing"),
     (["--dataset", "words.csv", "--target", "kind"], "row 1 (line 2), column 'width' holds 'wide'"),
     (["--dataset", "prices.csv", "--target", "price", "--cost", "softmax_cross_entropy"], "with --cost quadratic"),
-    (["--dataset", "flowers.npz", "--target", "kind"], "invalid choice: 'flowers.npz'"),
-    (["--dataset", "idx"], "--dataset idx needs --data-dir DIR"),
+    (["--dataset", "flowers.npz", "--target", "kind"], "unknown dataset 'flowers.npz'"),
+    (["--dataset", "idx"], "--data-dir must be the folder of the four IDX files"),
     (["--dataset", "idx", "--data-dir", "nowhere"], "nowhere lacks train-images-idx3-ubyte and"),
     (["--dataset", "idx", "--data-dir", "unequal"], "the test examples have 6 values, not 4"),
     (["--dataset", "idx", "--data-dir", "one"], "all training examples are of one class"),
@@ -173,7 +175,7 @@ def test_bad_data_is_one_sentence_and_makes_no_run_folder(
     write(tmp_path / "unequal", {name: (files(2, 3) if "t10k" in name else files(2, 2))[name] for name in files()})
     zeros = {name: idx_bytes(torch.zeros_like(examples(name)[1])) for name in ("train", "t10k")}
     write(tmp_path / "one", files(2, 2) | {f"{name}-labels-idx1-ubyte": data for name, data in zeros.items()})
-    code, out, err = program(train.main, *arguments, "--out", "run")
+    code, out, err = program("train", *arguments, "--out", "run")
     assert (code, out) == (2, "")
     assert message in err
     assert not (tmp_path / "run").exists()
@@ -181,8 +183,8 @@ def test_bad_data_is_one_sentence_and_makes_no_run_folder(
 
 def test_predict_takes_images_for_square_networks_only(program: Program, tmp_path: Path) -> None:
     flowers(tmp_path / "flowers.csv")
-    program(train.main, "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
-    code, _, err = program(predict.main, "run", "seven.png")
+    program("train", "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
+    code, _, err = program("predict", "run", "seven.png")
     assert code == 2
     assert "was not trained on square images: it takes 2 values" in err
 
@@ -194,22 +196,22 @@ def test_a_confusion_matrix_of_any_number_of_classes(
 ) -> None:
     """Its size is bounded, and so is the number of texts, of which drawing takes its time."""
     drawn = []
-    savefig = plots.Figure.savefig
-    monkeypatch.setattr(plots.Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k)))
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), savefig(self, *a, **k)))
     labels = torch.arange(count).repeat(2)
     names = [f"a long name of a class, number {c}" for c in range(count)] if named else None
-    plots.confusion(tmp_path / "confusion.png", labels, labels.flip(0), names)
+    pictures.confusion(tmp_path / "confusion.png", labels, labels.flip(0), names)
     with Image.open(tmp_path / "confusion.png") as picture:
         assert 400 < picture.width < 1500
     axes = drawn[0].axes[0]
-    assert len(axes.texts) == (count**2 if count <= plots.CELLS else 0)
-    shown = [text.get_text() for text in axes.get_xticklabels()]
-    assert len(shown) <= plots.CELLS
-    assert shown[0] == ("a long name of a …" if named else "0")
-    assert max(map(len, shown)) <= 18
+    assert len(axes.texts) == (count**2 if count <= pictures.CELLS else 0)
+    texts = [text.get_text() for text in axes.get_xticklabels()]
+    assert len(texts) <= pictures.CELLS
+    assert texts[0] == ("a long name of a …" if named else "0")
+    assert max(map(len, texts)) <= 18
 
 
 def test_names_of_classes_are_text_and_those_that_do_not_occur_have_their_row(tmp_path: Path) -> None:
     names = ["$\\frac$", "ü", "汉字", "two\nlines", ""]
-    plots.confusion(tmp_path / "confusion.png", torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]), names)
+    pictures.confusion(tmp_path / "confusion.png", torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]), names)
     assert (tmp_path / "confusion.png").stat().st_size > 5000

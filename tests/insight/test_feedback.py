@@ -10,7 +10,8 @@ import torch
 import bp_torch as bp
 from bp_torch.insight.feedback import angles, direct_feedback_alignment, feedback_alignment
 from bp_torch.network import Feedback, errors
-from bp_torch.training.step import rate_of, sgd_step
+from bp_torch.state import State
+from bp_torch.training.step import Batch, step
 
 RULES = [feedback_alignment, direct_feedback_alignment]
 
@@ -89,9 +90,9 @@ def test_random_matrices_start_unrelated_and_come_to_agree() -> None:
     for rule_of in RULES:
         net = bp.Network.create([64, 100, 100, 10], hidden="tanh", cost="softmax_cross_entropy", seed=0)
         rule = rule_of(net, seed=0)
-        before, rate = angles(net, x, y, rule), rate_of(0.5, len(x), like=x)
+        before, numbers = angles(net, x, y, rule), (x.new_tensor(-0.5 / len(x)),)
         for _ in range(150):
-            sgd_step(net, x, one_hot, rate, rule)
+            step(State(net), Batch(x, one_hot, x.new_ones(len(x))), numbers, feedback=rule)
         after = angles(net, x, y, rule)
         assert all(75 < angle < 105 for angle in before)
         assert max(after) < 75

@@ -8,34 +8,36 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import common
 import numpy as np
-import observations
 import pytest
-import report
 import torch
-import train
-from run_folders import KINDS, SECTIONS, call, run_of_kind
+from programs import call
+from run_folders import KINDS, SECTIONS, run_of_kind
 from torch import Tensor
 
 import bp_torch as bp
+from bp_torch.data import Split
+from bp_torch.runs import observations, saved
+from bp_torch.runs.report import EPOCHS, MISTAKES
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the digits, with its report."""
     out = tmp_path_factory.mktemp("runs") / "digits"
-    call(train, "--dataset", "digits", "--hidden", "12,9", "--epochs", 3, "--engine", "eager", "--out", out)
-    call(report, out)
+    assert (
+        call("train", "--dataset", "digits", "--hidden", "12,9", "--epochs", 3, "--engine", "eager", "--out", out) == 0
+    )
+    assert call("report", out) == 0
     return out
 
 
 def contents(run: Path) -> dict[str, Any]:
     """What is embedded in the page."""
     text = (run / "report.html").read_text(encoding="utf-8")
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert match is not None
+    return json.loads(match[1])
 
 
 def unpacked(packed: dict[str, Any]) -> Tensor:
@@ -58,44 +60,44 @@ def test_the_page_is_whole_and_needs_nothing_else(run: Path) -> None:
 
 def test_errors_and_activations_are_the_networks_own(run: Path) -> None:
     net, (x, y) = bp.load(run / "weights.safetensors"), bp.data.digits("test")
-    seen = contents(run)["seen"]
-    assert seen["epochs"] == [0, 1, 2, 3]
-    chosen = torch.tensor(seen["chosen"])
-    assert y[chosen].tolist() == seen["labels"] == list(range(10))
-    assert torch.equal(unpacked(seen["x"]), x[chosen])
+    observed = contents(run)["observed"]
+    assert observed["epochs"] == [0, 1, 2, 3]
+    chosen = torch.tensor(observed["chosen"])
+    assert y[chosen].tolist() == observed["labels"] == list(range(10))
+    assert torch.equal(unpacked(observed["x"]), x[chosen])
     trace = bp.backprop(net, x[chosen], y[chosen])
     untrained = bp.Network.create([64, 12, 9, 10])
     first = bp.backprop(untrained, x[chosen], y[chosen])
     for l in range(3):
-        torch.testing.assert_close(unpacked(seen[f"delta.{l}"])[-1], trace.delta[l], rtol=1e-5, atol=1e-9)
-        torch.testing.assert_close(unpacked(seen[f"a.{l}"])[-1], trace.a[l + 1])
-        torch.testing.assert_close(unpacked(seen[f"delta.{l}"])[0], first.delta[l], rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(unpacked(observed[f"delta.{l}"])[-1], trace.delta[l], rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(unpacked(observed[f"a.{l}"])[-1], trace.a[l + 1])
+        torch.testing.assert_close(unpacked(observed[f"delta.{l}"])[0], first.delta[l], rtol=1e-5, atol=1e-9)
     for l in (1, 2):
-        torch.testing.assert_close(unpacked(seen[f"w.{l}"])[-1], net.layers[l].w)
+        torch.testing.assert_close(unpacked(observed[f"w.{l}"])[-1], net.layers[l].w)
 
 
 def test_the_test_set_is_told_as_it_is(run: Path) -> None:
     net, (x, y) = bp.load(run / "weights.safetensors"), bp.data.digits("test")
-    shown, said = contents(run), net.predict(x)
-    test = shown["test"]
+    content, predicted = contents(run), net.predict(x)
+    test = content["test"]
     assert test["accuracy"] == net.accuracy(x, y)
     for i in range(10):
         for j in range(10):
-            assert test["confusion"][i][j] == int(((y == i) & (said == j)).sum())
+            assert test["confusion"][i][j] == int(((y == i) & (predicted == j)).sum())
     costs = [row["cost"] for row in test["mistakes"]]
     assert costs == sorted(costs, reverse=True)
-    assert len(costs) == min(test["wrong"], report.MISTAKES)
+    assert len(costs) == min(test["wrong"], MISTAKES)
     for row, pixels in zip(test["mistakes"], unpacked(test["pixels"]), strict=True):
-        assert (row["true"], row["said"]) == (y[row["index"]], said[row["index"]])
-        assert row["true"] != row["said"]
+        assert (row["true"], row["predicted"]) == (y[row["index"]], predicted[row["index"]])
+        assert row["true"] != row["predicted"]
         assert torch.equal(pixels, (x[row["index"]] * 255).round().to(torch.uint8))
         one = slice(row["index"], row["index"] + 1)
         assert row["cost"] == pytest.approx(net.cost(x[one], y[one]).item(), rel=1e-5)
-    weights = unpacked(shown["weights"]["values"]).float() * shown["weights"]["scale"] / 127
+    weights = unpacked(content["weights"]["values"]).float() * content["weights"]["scale"] / 127
     off = (weights - net.layers[0].w).abs()
-    assert off.quantile(0.99) < shown["weights"]["scale"] / 200
-    assert shown["records"]["epoch"] == [1, 2, 3]
-    assert shown["config"]["hidden"] == "12,9"
+    assert off.quantile(0.99) < content["weights"]["scale"] / 200
+    assert content["records"]["epoch"] == [1, 2, 3]
+    assert content["config"]["hidden"] == "12,9"
 
 
 def test_a_run_without_observations_is_reported_without_them(
@@ -104,8 +106,8 @@ def test_a_run_without_observations_is_reported_without_them(
     old = tmp_path / "old"
     shutil.copytree(run, old)
     (old / observations.FILE).unlink()
-    call(report, old)
-    assert contents(old)["seen"] is None
+    assert call("report", old) == 0
+    assert contents(old)["observed"] is None
     assert "has no observations.safetensors" in capsys.readouterr().out
 
 
@@ -113,31 +115,28 @@ def test_a_run_without_observations_is_reported_without_them(
 def test_any_run_gets_a_report(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = run_of_kind(kind, tmp_path / "run", epochs=30 if kind == "wide" else 2)
     classes = ("no", "yes") if kind == "one output" else None
-    monkeypatch.setattr(common, "load", lambda *_: common.Split(*pair, classes))
-    call(report, tmp_path / "run")
-    shown = contents(tmp_path / "run")
-    assert (shown["side"] > 0) == (KINDS[kind][0][0] in (25, 36, 784))
-    assert (shown["test"]["accuracy"] is None) == (kind == "real targets")
-    assert (shown["test"]["confusion"] is None) == (kind in ("real targets", "many classes"))
+    test = Split(*pair, classes)
+    monkeypatch.setattr(saved, "load_test_set", lambda *_: ("the test set", test))
+    assert call("report", tmp_path / "run") == 0
+    content = contents(tmp_path / "run")
+    assert (content["side"] > 0) == (KINDS[kind][0][0] in (25, 36, 784))
+    assert (content["test"]["accuracy"] is None) == (kind == "real targets")
+    assert (content["test"]["confusion"] is None) == (kind in ("real targets", "many classes"))
     assert (tmp_path / "run" / "report.html").stat().st_size < 3_000_000
 
 
-def test_what_was_seen_is_restored_for_a_run_that_goes_on(run: Path) -> None:
+def test_what_was_observed_is_restored_for_a_run_that_goes_on(run: Path) -> None:
     watch = observations.start(bp.data.digits("train"), bp.data.digits("test"), 6)
     observations.restore(watch, run / "nowhere", until=2)
-    assert watch.seen == {}
-    observations.restore(watch, run / observations.FILE, until=2)
-    assert sorted(watch.seen) == [0, 1, 2]
-    found = observations.read(run / observations.FILE)
-    for name, values in found.values.items():
-        torch.testing.assert_close(watch.seen[2][name], values[2], equal_nan=True)
+    assert watch.by_epoch == {}
+    observations.restore(watch, run, until=2)
+    assert sorted(watch.by_epoch) == [0, 1, 2]
+    for name, values in observations.read(run).values.items():
+        torch.testing.assert_close(watch.by_epoch[2][name], values[2], equal_nan=True)
 
 
 def ends_badly(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr("sys.argv", ["report.py", *map(str, arguments)])
-        common.run(report.main)
-    assert ended.value.code == 2
+    assert call("report", *arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
@@ -147,7 +146,7 @@ def ends_badly(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_what_is_not_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     for name in ("", "nowhere", "file"):
-        assert "is not a run folder: name one that scripts/train.py wrote" in ends_badly(capsys, tmp_path / name)
+        assert "is not a run folder: name one that training wrote" in ends_badly(capsys, tmp_path / name)
 
 
 DAMAGES: list[tuple[str, bytes | None, str]] = [
@@ -219,10 +218,10 @@ def test_a_line_that_is_being_written_is_left_out(run: Path, tmp_path: Path) -> 
     for more in ("{", '{"epoch": 4, "cost": 0.1, "seconds": 1.0}'):
         with (half / "metrics.jsonl").open("a") as file:
             file.write(more)
-        call(report, half)
+        assert call("report", half) == 0
         assert contents(half)["records"]["epoch"] == [1, 2, 3]
     (half / "metrics.jsonl").write_text("{")
-    call(report, half)
+    assert call("report", half) == 0
     assert contents(half)["records"] is None
 
 
@@ -235,44 +234,44 @@ def test_many_epochs_are_thinned_and_what_they_come_to_is_not(run: Path, tmp_pat
         for e in range(1, 30_001)
     ]
     (long / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    call(report, long)
-    shown = contents(long)
-    epochs = shown["records"]["epoch"]
-    assert (len(epochs), epochs[0], epochs[-1]) == (report.EPOCHS, 1, 30_000)
+    assert call("report", long) == 0
+    content = contents(long)
+    epochs = content["records"]["epoch"]
+    assert (len(epochs), epochs[0], epochs[-1]) == (EPOCHS, 1, 30_000)
     assert {after - before for before, after in pairwise(epochs)} <= {15, 16}
-    assert shown["records"]["cost"] == [1 / e for e in epochs]
+    assert content["records"]["cost"] == [1 / e for e in epochs]
     totals = {"epochs": 30_000, "seconds": 3750.125, "median": 0.125, "least": 0.125, "most": 0.25}
-    assert shown["totals"] == totals | {"rate": 123456.789 + 15_001, "best": [0.9, 777]}
+    assert content["totals"] == totals | {"rate": 123456.789 + 15_001, "best": [0.9, 777]}
     assert (long / "report.html").stat().st_size < 3_000_000
 
 
 NAMES = ["</script><b>bold</b>", "a&b", "ü", "{{script}}", "$x^", '"quoted"', "<!--", "7", "plain", "n" * 200]
 
 
-def test_classes_are_shown_by_name_and_nothing_put_in_is_code(run: Path, tmp_path: Path) -> None:
+def test_classes_are_content_by_name_and_nothing_put_in_is_code(run: Path, tmp_path: Path) -> None:
     named = tmp_path / "{{script}}"
     shutil.copytree(run, named)
     config = json.loads((named / "config.json").read_text())
     (named / "config.json").write_text(json.dumps(config | {"classes": NAMES}))
-    call(report, named)
-    shown = contents(named)
-    assert (shown["classes"], shown["name"]) == (NAMES, "{{script}}")
+    assert call("report", named) == 0
+    content = contents(named)
+    assert (content["classes"], content["name"]) == (NAMES, "{{script}}")
     text, plain = ((folder / "report.html").read_text(encoding="utf-8") for folder in (named, run))
     assert "<title>{{script}}: a run of bp_torch</title>" in text
     assert text.count("<script") == plain.count("<script")
     assert text.rpartition("</script>\n<script>")[2] == plain.rpartition("</script>\n<script>")[2]
     assert contents(run)["classes"] == list("0123456789")
     (named / "config.json").write_text(json.dumps(config | {"classes": NAMES[:3]}))
-    call(report, named)
+    assert call("report", named) == 0
     assert contents(named)["classes"] == list("0123456789")
 
 
 def test_real_values_that_are_zeros_and_ones_are_no_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = run_of_kind("one output", tmp_path / "run")
     for classes in (None, ("no", "yes")):
-        test = common.Split(*pair, classes)
-        monkeypatch.setattr(common, "load", lambda *_, test=test: test)
-        call(report, tmp_path / "run")
-        shown = contents(tmp_path / "run")
-        assert shown["classes"] == (classes and list(classes))
-        assert (shown["test"]["accuracy"] is None) == (shown["seen"]["labels"] is None) == (classes is None)
+        test = Split(*pair, classes)
+        monkeypatch.setattr(saved, "load_test_set", lambda *_, test=test: ("the test set", test))
+        assert call("report", tmp_path / "run") == 0
+        content = contents(tmp_path / "run")
+        assert content["classes"] == (classes and list(classes))
+        assert (content["test"]["accuracy"] is None) == (content["observed"]["labels"] is None) == (classes is None)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import browser
-import common
 import pytest
-import report
-import train
 from browser import Browser
-from run_folders import KINDS, SECTIONS, call, run_of_kind
+from programs import call
+from run_folders import KINDS, SECTIONS, run_of_kind
+
+from bp_torch.data import Split
+from bp_torch.runs import saved
 
 pytestmark = pytest.mark.skipif(
     not browser.DRIVER or not browser.CHROMIUM, reason="needs chromium and chromedriver (apt install chromium-driver)"
@@ -27,15 +28,15 @@ OVERFLOW = "return document.documentElement.scrollWidth - document.documentEleme
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("runs") / "digits"
-    call(train, "--dataset", "digits", "--epochs", 3, "--engine", "eager", "--out", out)
-    call(report, out)
+    call("train", "--dataset", "digits", "--epochs", 3, "--engine", "eager", "--out", out)
+    call("report", out)
     return (out / "report.html").as_uri()
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with browser.browser() as found:
-        yield found
+    with browser.browser() as driver:
+        yield driver
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -69,7 +70,7 @@ def test_it_is_all_there_at_any_width(chromium: Browser, page: str, width: int, 
 
 def test_sliders_change_the_picture_by_keyboard(chromium: Browser, page: str) -> None:
     chromium.open(page, 800)
-    seen = [chromium.run(PICTURES)]
+    pictures = [chromium.run(PICTURES)]
     for element, key in [
         ("example", "right"),
         ("epoch", "left"),
@@ -78,8 +79,8 @@ def test_sliders_change_the_picture_by_keyboard(chromium: Browser, page: str) ->
         ("epoch2", "home"),
     ]:
         chromium.press(element, key)
-        seen.append(chromium.run(PICTURES))
-        assert seen[-1] != seen[-2], element
+        pictures.append(chromium.run(PICTURES))
+        assert pictures[-1] != pictures[-2], element
     assert chromium.run("return [state.example, state.e, state.layer]") == [6, 0, 1]
     assert chromium.run("return document.getElementById('verdict').textContent").startswith("Before training")
     chromium.press("epoch2", "end")
@@ -98,7 +99,8 @@ def test_a_click_chooses_a_neuron_and_its_gradient_is_a_times_delta(chromium: Br
     const box = document.getElementById("delta-0").getBoundingClientRect();
     document.getElementById("delta-0").dispatchEvent(new MouseEvent("click", {bubbles: true,
       clientX: box.left + box.width / 12, clientY: box.top + box.height * 0.3}));
-    const x = at(unpack(DATA.seen.x), state.example), delta = at(unpack(DATA.seen["delta.0"]), state.e, state.example);
+    const x = at(unpack(DATA.observed.x), state.example);
+    const delta = at(unpack(DATA.observed["delta.0"]), state.e, state.example);
     return [state.layer, state.neuron, Number(document.getElementById("product").dataset.most),
       largest(x) * Math.abs(delta[6])];
     """
@@ -115,14 +117,14 @@ def test_a_click_chooses_a_neuron_and_its_gradient_is_a_times_delta(chromium: Br
 def test_the_chosen_neurons_error_is_taken_apart_by_bp2(chromium: Browser, page: str) -> None:
     chromium.open(page, 800)
     every = """
-    const found = [], slider = document.getElementById("neuron");
+    const rows = [], slider = document.getElementById("neuron");
     for (let j = 0; j < 30; j++) {
       slider.value = j;
       slider.dispatchEvent(new Event("input"));
       const { sum, slope, delta } = document.querySelector(".sum").dataset;
-      found.push([Number(sum) * Number(slope), Number(delta), at(unpack(DATA.seen["delta.0"]), 3, 5)[j]]);
+      rows.push([Number(sum) * Number(slope), Number(delta), at(unpack(DATA.observed["delta.0"]), 3, 5)[j]]);
     }
-    return found;
+    return rows;
     """
     for product, shown, delta in chromium.run(every):
         assert shown == delta
@@ -137,8 +139,9 @@ def test_any_run_is_drawn_without_an_error(
     if kind not in KINDS:
         (tmp_path / "run" / "observations.safetensors").unlink()
         (tmp_path / "run" / "metrics.jsonl").unlink()
-    monkeypatch.setattr(common, "load", lambda *_: common.Split(*pair, None))
-    call(report, tmp_path / "run")
+    test = Split(*pair, None)
+    monkeypatch.setattr(saved, "load_test_set", lambda *_: ("the test set", test))
+    call("report", tmp_path / "run")
     chromium.open((tmp_path / "run" / "report.html").as_uri(), 400)
     assert chromium.log() == []
     assert chromium.run(OVERFLOW) <= 0
@@ -162,8 +165,8 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{k * 37 % 101},{k * 53 % 89},{NAMES[k // 3 % 5]}" for k in range(200)]
     (folder / "table.csv").write_text("\n".join(["a,b,{{script}}", *rows]) + "\n")
     arguments = ["--dataset", folder / "table.csv", "--target", "{{script}}", "--epochs", 2, "--engine", "eager"]
-    call(train, *arguments, "--out", folder / "run")
-    call(report, folder / "run")
+    call("train", *arguments, "--out", folder / "run")
+    call("report", folder / "run")
     return folder / "run"
 
 
@@ -185,10 +188,10 @@ def test_classes_are_shown_by_name(chromium: Browser, named: Path, width: int) -
     assert "ü" in chromium.run("return document.getElementById('a-1').textContent")
     told = "return ['verdict', 'example-value'].map(id => document.getElementById(id).textContent)"
     verdict, example = chromium.run(told)
-    label = chromium.run("return className(DATA.seen.labels[state.example])")
+    label = chromium.run("return className(DATA.observed.labels[state.example])")
     assert f"takes this “{label}” for “" in verdict
     assert example.endswith(f", “{label}”")
-    pair = "const { true: t, said: s } = DATA.test.mistakes[0]; return `${className(t)} → ${className(s)}`"
+    pair = "const { true: t, predicted: s } = DATA.test.mistakes[0]; return `${className(t)} → ${className(s)}`"
     first = "return document.querySelector('#mistakes figcaption strong').textContent"
     assert chromium.run(first) == chromium.run(pair)
     assert " taken for " in chromium.run("return document.querySelector('.pairs-list dt').textContent")
@@ -201,7 +204,7 @@ def test_thinned_epochs_are_said_to_be(chromium: Browser, page: str, named: Path
     line = (named / "metrics.jsonl").read_text().splitlines()[0]
     lines = [json.dumps(json.loads(line) | {"epoch": e}) + "\n" for e in range(1, 2502)]
     (tmp_path / "long" / "metrics.jsonl").write_text("".join(lines))
-    call(report, tmp_path / "long")
+    call("report", tmp_path / "long")
     chromium.open((tmp_path / "long" / "report.html").as_uri(), 800)
     assert chromium.log() == []
     for section in ("curves", "timings"):

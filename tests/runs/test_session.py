@@ -12,17 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import common
 import idxfiles
-import observations
-import plots
 import pytest
-import runs
 import torch
-import train
+from programs import call
 
 import bp_torch as bp
-from bp_torch.training import durable
+from bp_torch.runs import config, metrics, observations, pictures, session
+from bp_torch.runs.session import WEIGHTS
+from bp_torch.saving import durable
 
 ROOT = Path(__file__).parent.parent.parent
 SHORT = ["--dataset", "digits", "--epochs", "4", "--hidden", "12"]
@@ -39,32 +37,31 @@ class KilledError(BaseException):
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Runs train.py in this process, without pictures: its exit code, and what it printed."""
     for picture in ("confusion", "curve"):
-        monkeypatch.setattr(plots, picture, lambda *_: None)
+        monkeypatch.setattr(pictures, picture, lambda *_: None)
 
     def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["train.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            common.run(train.main)
-        return int(str(ended.value.code)), "".join(capfd.readouterr())
+        return call("train", *arguments), "".join(capfd.readouterr())
 
     return run
 
 
 @pytest.fixture(scope="module")
-def kept() -> dict[tuple[str, ...], Path]:
+def finished() -> dict[tuple[str, ...], Path]:
     """The folders of runs that were left alone, by their options."""
     return {}
 
 
 @pytest.fixture
-def alone(run: Run, kept: dict[tuple[str, ...], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def alone(
+    run: Run, finished: dict[tuple[str, ...], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
     """The folder of a run with these options that was left alone."""
 
     def alone(*arguments: str) -> Path:
-        if arguments not in kept:
-            kept[arguments] = tmp_path_factory.mktemp("alone") / "run"
-            assert run(*arguments, "--out", kept[arguments])[0] == 0
-        return kept[arguments]
+        if arguments not in finished:
+            finished[arguments] = tmp_path_factory.mktemp("alone") / "run"
+            assert run(*arguments, "--out", finished[arguments])[0] == 0
+        return finished[arguments]
 
     return alone
 
@@ -75,13 +72,13 @@ def _process(*arguments: object) -> subprocess.Popen[str]:
 
 
 def _figures(out: Path) -> list[dict[str, object]]:
-    lines = (out / runs.METRICS).read_text().splitlines()
+    lines = (out / metrics.FILE).read_text().splitlines()
     return [{name: value for name, value in json.loads(line).items() if "second" not in name} for line in lines]
 
 
 def _assert_same(out: Path, wanted: Path) -> None:
     """Every byte of the checkpoint, every figure but the times, every file, and nothing else in the folder."""
-    assert (out / runs.WEIGHTS).read_bytes() == (wanted / runs.WEIGHTS).read_bytes()
+    assert (out / WEIGHTS).read_bytes() == (wanted / WEIGHTS).read_bytes()
     assert _figures(out) == _figures(wanted)
     pictures = {"curve.png", "confusion.png"}  # of the one that ran as a process
     assert {path.name for path in out.iterdir()} - pictures == {path.name for path in wanted.iterdir()}
@@ -102,10 +99,10 @@ def test_a_signal_saves_at_the_next_batch_and_the_run_goes_on(
     assert process.returncode == code, errors
     assert "a second signal ends at once" in errors
     assert "Traceback" not in errors
-    position = bp.load_checkpoint(tmp_path / "run" / runs.WEIGHTS).position
+    position = bp.load_checkpoint(tmp_path / "run" / WEIGHTS).position
     stopped = f"Stopped by {number.name} in epoch {position.epoch}, after batch {position.batch}; saved in {tmp_path}"
     assert stopped in printed
-    assert f"python scripts/train.py --resume {tmp_path / 'run'}" in printed
+    assert f"scripts/train.py --resume {tmp_path / 'run'}" in printed
     assert position.epoch <= 12
     assert run("--resume", tmp_path / "run")[0] == 0
     _assert_same(tmp_path / "run", alone(*arguments))
@@ -114,16 +111,16 @@ def test_a_signal_saves_at_the_next_batch_and_the_run_goes_on(
 @pytest.mark.parametrize("numbers", [("SIGINT", "SIGTERM"), ("SIGTERM", "SIGINT")], ids=str)
 def test_a_second_signal_ends_at_once(numbers: tuple[str, str]) -> None:
     code = f"""
-import os, signal, time, runs
-with runs.signals_kept() as held:
+import os, signal, time
+from bp_torch.cli.signals import held_back
+with held_back() as received:
     os.kill(os.getpid(), signal.{numbers[0]})
-    print(held, flush=True)
+    print(received, flush=True)
     os.kill(os.getpid(), signal.{numbers[1]})
     time.sleep(60)
 """
     command = [sys.executable, "-c", code]
-    path = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
-    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == -signal.Signals[numbers[1]]
     assert numbers[0] in done.stdout
 
@@ -141,7 +138,7 @@ def test_a_run_killed_at_a_save_goes_on(
     parts: list[str],
 ) -> None:
     """Killed before its first checkpoint too; the metrics of the epoch before the save are on the disk already."""
-    save, left = bp.save, [after]
+    save, left = session.save, [after]
 
     def killing(*arguments: Any, **more: Any) -> None:
         left[0] -= 1
@@ -152,7 +149,7 @@ def test_a_run_killed_at_a_save_goes_on(
             raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr("bp_torch.save", killing)
+        patch.setattr(session, "save", killing)
         try:
             run(*SHORT, *parts, "--out", tmp_path / "run")
         except KilledError:
@@ -167,17 +164,17 @@ def test_a_run_killed_at_a_save_goes_on(
 def test_a_half_written_line_of_metrics_is_written_again(
     tmp_path: Path, run: Run, alone: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = runs.add_metrics
+    append = metrics.append
 
     def half(out: Path, record: bp.Record) -> None:
-        add(out, record)
+        append(out, record)
         if record.epoch == 3:
-            path = out / runs.METRICS
+            path = out / metrics.FILE
             path.write_bytes(path.read_bytes()[:-30])
             raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(runs, "add_metrics", half)
+        patch.setattr(metrics, "append", half)
         run(*SHORT, "--out", tmp_path / "run")
     assert run("--resume", tmp_path / "run")[0] == 0
     _assert_same(tmp_path / "run", alone(*SHORT))
@@ -188,13 +185,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(
 ) -> None:
     out = tmp_path / "run"
     shutil.copytree(alone(*SHORT), out)
-    (out / runs.WEIGHTS).write_bytes((out / runs.WEIGHTS).read_bytes()[:-1])
+    (out / WEIGHTS).write_bytes((out / WEIGHTS).read_bytes()[:-1])
     code, printed = run("--resume", out)
     assert code == 0
-    assert f"{out / runs.WEIGHTS} can't be loaded: the run goes on from the one before, {out}" in printed
+    assert f"{out / WEIGHTS} can't be loaded: the run goes on from the one before, {out}" in printed
     _assert_same(out, alone(*SHORT))
-    durable.previous(out / runs.WEIGHTS).write_bytes(b"")
-    (out / runs.WEIGHTS).write_bytes(b"")
+    durable.previous(out / WEIGHTS).write_bytes(b"")
+    (out / WEIGHTS).write_bytes(b"")
     code, printed = run("--resume", out)
     assert code == 2
     assert "is damaged or not a network" in printed
@@ -259,42 +256,46 @@ def test_options_that_agree_with_the_run_are_taken(tmp_path: Path, run: Run, alo
 def test_what_is_no_run_or_another_runs_is_refused(tmp_path: Path, run: Run, alone: Callable[..., Path]) -> None:
     out = tmp_path / "run"
     code, printed = run("--resume", out)
-    assert (code, "is not a run that scripts/train.py started: it has no config.json" in printed) == (2, True)
+    assert (code, "is not a run that training started: it has no config.json" in printed) == (2, True)
     shutil.copytree(alone(*SHORT), out)
-    config = json.loads((out / runs.CONFIG).read_text())
-    metrics = (out / runs.METRICS).read_text()
+    settings = json.loads((out / config.FILE).read_text())
+    lines = (out / metrics.FILE).read_text()
     for content, message in (("[]", "config.json is damaged"), ("{", "config.json is damaged")):
-        (out / runs.CONFIG).write_text(content)
+        (out / config.FILE).write_text(content)
         code, printed = run("--resume", out)
         assert (code, message in printed) == (2, True)
-    (out / runs.CONFIG).write_text(json.dumps({**config, "lr": 0.5}))
+    (out / config.FILE).write_text(json.dumps({**settings, "lr": 0.5}))
     code, printed = run("--resume", out)
     assert (code, "was saved with other settings than" in printed) == (2, True)
-    (out / runs.CONFIG).write_text(json.dumps(config))
-    for content, message in (("", "does not hold epochs 1 to 4"), (metrics[5:], "holds a line that is no epoch's")):
-        (out / runs.METRICS).write_text(content)
+    (out / config.FILE).write_text(json.dumps(settings))
+    for content, message in (("", "does not hold epochs 1 to 4"), (lines[5:], "metrics.jsonl is damaged")):
+        (out / metrics.FILE).write_text(content)
         code, printed = run("--resume", out)
         assert (code, message in printed) == (2, True)
 
 
-def test_a_part_of_an_epoch_between_saves_may_hold_several_places_to_stop_at() -> None:
+def test_a_part_of_an_epoch_between_saves_may_hold_several_places_to_stop_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A signal does not wait for a quarter of a long epoch."""
-    net = bp.Network.create([2, 1])
-    places = [*((1, batch) for batch in range(100, 1000, 100)), *((2, batch) for batch in range(0, 1000, 100)), (3, 0)]
-    records = [bp.Record(1, 0.1, None, None, 1.0, 1.0, bp.Position(*place)) for place in places]
+    asked = config.Config(dataset="digits", hidden="4", checkpoint_every=0.25, recipe=bp.Recipe(epochs=2))
+    monkeypatch.setattr(session, "SECONDS_A_STOP", 0.0)  # a place to stop at after every batch
     saved: list[tuple[int, int]] = []
-    for signals in ([], [signal.SIGTERM]):
+    monkeypatch.setattr(session, "save", lambda *_, position=None, **__: position and saved.append(position[:2]))
+    for stop, positions in (
+        (lambda: False, [(1, 36), (1, 72), (1, 108), (2, 0), (2, 36), (2, 72), (2, 108), (3, 0)]),
+        (lambda: True, [(1, 1)]),
+    ):
         saved.clear()
-        list(runs.kept(records, net, lambda position: saved.append(position[:2]), 2, 0.25, 1000, signals))
-        assert saved == (
-            [(1, 100)] if signals else [(1, 300), (1, 600), (1, 900), (2, 0), (2, 300), (2, 600), (2, 900), (3, 0)]
-        )
+        with session.begin(asked, tmp_path / str(len(positions))) as begun:
+            list(session.train(begun, stop))
+        assert saved == positions
 
 
 def test_checkpoint_every_chooses_when_to_save(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last epoch is always saved; positions (epoch, batch) are those of what is still to come."""
     saved: list[tuple[int, int]] = []
-    monkeypatch.setattr("bp_torch.save", lambda *_, position=(1, 0), **__: saved.append(position[:2]))
+    monkeypatch.setattr(session, "save", lambda *_, position=(1, 0), **__: saved.append(position[:2]))
     wanted = {
         "3": [(1, 0), (4, 0), (5, 0)],
         "0.5": [(1, 0), *(place for epoch in range(1, 5) for place in ((epoch, 72), (epoch + 1, 0)))],
@@ -313,8 +314,7 @@ def test_a_divergence_leaves_the_checkpoint_of_before(tmp_path: Path, run: Run) 
     code, printed = run(*arguments, "--out", tmp_path / "run")
     assert code == 1
     assert "Training stopped in epoch 1" in printed
-    found = bp.load_checkpoint(tmp_path / "run" / runs.WEIGHTS)
-    assert found.position == bp.Position()
+    assert bp.load_checkpoint(tmp_path / "run" / WEIGHTS).position == bp.Position()
     code, printed = run("--resume", tmp_path / "run")
     assert (code, "Training stopped in epoch 1" in printed) == (1, True)
 
@@ -322,7 +322,7 @@ def test_a_divergence_leaves_the_checkpoint_of_before(tmp_path: Path, run: Run) 
 @pytest.mark.slow
 @pytest.mark.parametrize("parts", [[], ["--", "--checkpoint-every", "0.1"]], ids=["epochs", "parts"])
 def test_the_soak_loses_nothing(parts: list[str]) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "soak.py"), "--kills", "3", *parts]
+    command = [sys.executable, str(ROOT / "tests" / "soak.py"), "--kills", "3", *parts]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 lost, 0 differing bits" in done.stdout
@@ -330,7 +330,7 @@ def test_the_soak_loses_nothing(parts: list[str]) -> None:
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, run: Run) -> None:
     assert run(*SHORT, "--out", tmp_path / "run")[0] == 0
-    with runs.held(tmp_path / "run"):
+    with session._locked(tmp_path / "run"):
         code, printed = run("--resume", tmp_path / "run")
     assert code == 2
     assert f"another process is training the run in {tmp_path / 'run'}" in printed
@@ -341,11 +341,11 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(tmp_path: Path, run:
     assert run(*SHORT, "--out", tmp_path / "run")[0] == 0
     for path in (tmp_path / "run").glob("weights*"):
         path.unlink()
-    metrics = (tmp_path / "run" / runs.METRICS).read_bytes()
+    figures = (tmp_path / "run" / metrics.FILE).read_bytes()
     code, printed = run("--resume", tmp_path / "run")
     assert code == 2
     assert "has trained, and its weights.safetensors is gone" in printed
-    assert (tmp_path / "run" / runs.METRICS).read_bytes() == metrics
+    assert (tmp_path / "run" / metrics.FILE).read_bytes() == figures
 
 
 def test_damaged_observations_do_not_keep_a_run_from_going_on(tmp_path: Path, run: Run) -> None:
@@ -355,10 +355,10 @@ def test_damaged_observations_do_not_keep_a_run_from_going_on(tmp_path: Path, ru
     path.write_bytes(path.read_bytes()[:100])
     code, printed = run("--resume", out)
     assert code == 0
-    assert "what it saw is lost, and the run goes on" in printed
+    assert "its observations are lost, and the run goes on" in printed
 
 
-def test_a_table_that_moved_is_known_again_and_one_that_changed_is_not(tmp_path: Path, run: Run) -> None:
+def test_a_table_that_moved_is_recognised_and_one_that_changed_is_not(tmp_path: Path, run: Run) -> None:
     (tmp_path / "flowers.csv").write_text("a,b,kind\n" + "".join(f"{i},{i % 7},{'xy'[i % 2]}\n" for i in range(40)))
     of_table = ["--epochs", 2, "--hidden", 3, "--target", "kind"]
     assert run("--dataset", tmp_path / "flowers.csv", *of_table, "--out", tmp_path / "run")[0] == 0

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bp_torch as bp
-from bp_torch.training import checkpoint, durable
-from bp_torch.training.checkpoint import newest
+from bp_torch.saving import checkpoint, durable
+from bp_torch.saving.checkpoint import newest
 
 NAME = "net.safetensors"
 
@@ -160,7 +160,7 @@ def test_each_truncation_is_refused(tmp_path: Path) -> None:
 
 
 FORGERIES: list[tuple[dict[str, object], str]] = [
-    (dict(format="bp_torch checkpoint 3"), "this version reads 'bp_torch checkpoint 2'"),
+    (dict(format="bp_torch checkpoint 3"), "this version reads 'bp_torch checkpoint'"),
     (dict(sizes=[5, 4, 2]), "tensors are not those its header describes"),
     (dict(sizes=[5, 4, 3, 2]), "tensors are not those"),
     (dict(sizes=[5]), "tensors are not those"),

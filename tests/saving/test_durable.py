@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bp_torch.training import durable
+from bp_torch.saving import durable
 
 OLD, NEW, OLDER = b"old" * 1000, b"new" * 1000, b"older" * 1000
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bp_torch import checks
 from bp_torch.insight import feedback as ways_back
 from bp_torch.insight import per_example
 from bp_torch.insight.experiments import figures
@@ -185,7 +186,7 @@ def _trained(
 ) -> Iterator[float]:
     """Trains by this rule, and yields the epochs done so far: 0, and about `looks` times an epoch."""
     x, labels = data
-    y = torch.nn.functional.one_hot(labels, net.sizes[-1]).to(x.dtype)
+    y = checks.one_hot(labels, net.sizes[-1], x.dtype)
     rows = [row.unbind() for row in numbers_table(LR, batch_sizes(len(x), batch_size)).to(x)]
     part = math.ceil(len(x) / looks / batch_size) * batch_size
     yield 0.0

@@ -7,18 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import common
-import experiments
 import numpy as np
-import on_images
-import on_neurons
-import pictures
 import pytest
 from PIL import Image
+from programs import call
 
 import bp_torch as bp
+from bp_torch.cli import experiments
+from bp_torch.insight.experiments import figures, images, neurons
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 Run = Callable[..., tuple[dict[str, Any], str]]
 
 needs_mnist = pytest.mark.skipif(not (ROOT / "data/MNIST/raw").is_dir(), reason="MNIST is not in data/")
@@ -32,11 +30,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         table = experiments.ALONE if name in experiments.ALONE else experiments.ON_DATA
         monkeypatch.setitem(table, name, partial(table[name], **small))
         arguments = ("--dataset", "digits", "--out", str(tmp_path / "out"), *arguments)
-        monkeypatch.setattr("sys.argv", ["experiments.py", name, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            common.run(experiments.main)
+        code = call("experiments", name, *arguments)
         printed = capsys.readouterr()
-        assert ended.value.code == 0, printed.err
+        assert code == 0, printed.err
         assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [f"{name}.json", f"{name}.png"]
         for kind in ("png", "json"):
             assert str(tmp_path / "out" / f"{name}.{kind}") in printed.out
@@ -70,7 +66,7 @@ def test_extrapolation_is_marked_in_the_picture() -> None:
         }
         for n in range(2, 6)
     ]
-    panel = pictures.speed_of_backprop({"rows": rows}).axes[0]
+    panel = figures.speed_of_backprop({"rows": rows}).axes[0]
     drawn = {str(line.get_label()): np.asarray(line.get_xdata()).tolist() for line in panel.lines}
     assert drawn["differences, one forward pass a weight"] == [100, 1000]
     assert drawn["differences, extrapolated from some of the weights"] == [10_000, 100_000]
@@ -162,8 +158,8 @@ def test_wrong_labels_are_found() -> None:
     wrong = set(range(0, len(y), 100))
     y = y.clone()
     y[::100] = (y[::100] + 3) % 10
-    data = on_images.Data("digits", (x, y), test)
-    numbers = on_images.mislabelled(0, data, epochs=1, shown=len(wrong)).numbers
+    data = images.Data("digits", (x, y), test)
+    numbers = images.mislabelled(0, data, epochs=1, shown=len(wrong)).numbers
     assert len(wrong & {row["image"] for row in numbers["shown"]}) > 0.7 * len(wrong)
 
 
@@ -172,7 +168,7 @@ def test_the_same_seed_gives_the_same_numbers(run: Run) -> None:
     first, again, other = (run("vanishing", "--seed", seed, **small)[0] for seed in ("4", "4", "5"))
     assert first == again
     assert first["rows"] != other["rows"]
-    assert on_neurons.big_picture(1).numbers == on_neurons.big_picture(1).numbers
+    assert neurons.big_picture(1).numbers == neurons.big_picture(1).numbers
 
 
 def test_what_is_no_number_is_null() -> None:
@@ -204,18 +200,15 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     file = tmp_path / "file"
     file.write_text("in the way")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["experiments.py", *(argument.format(file=file) for argument in arguments)])
-    with pytest.raises(SystemExit) as ended:
-        common.run(experiments.main)
+    assert call("experiments", *(argument.format(file=file) for argument in arguments)) == 2
     printed = capsys.readouterr()
-    assert ended.value.code == 2
     assert message in printed.err
     assert len(printed.err.splitlines()) == 1
     assert printed.out == ""
     assert list(tmp_path.iterdir()) == [file]
 
 
-def mnist() -> on_images.Data:
+def mnist() -> images.Data:
     return experiments._data("mnist", str(ROOT / "data"))
 
 
@@ -223,9 +216,9 @@ def mnist() -> on_images.Data:
 @pytest.mark.slow
 def test_initial_errors_are_the_books_within_a_factor_of_2() -> None:
     for seed in (0, 1000):
-        numbers = on_images.vanishing(seed, mnist(), epochs=1).numbers
+        numbers = images.vanishing(seed, mnist(), epochs=1).numbers
         books = [row["initial_book"] for row in numbers["rows"]]
-        assert books == [None, *on_images.BOOK.values(), None]
+        assert books == [None, *images.BOOK.values(), None]
         low, high = numbers["initial_to_book"]
         assert 0.5 < low < high < 2
 
@@ -233,7 +226,7 @@ def test_initial_errors_are_the_books_within_a_factor_of_2() -> None:
 @needs_mnist
 @pytest.mark.slow
 def test_feedback_alignment_learns_mnist() -> None:
-    numbers = on_images.feedback(0, mnist(), epochs=2, looks=1).numbers
+    numbers = images.feedback(0, mnist(), epochs=2, looks=1).numbers
     for run in numbers["runs"]:
         assert run["accuracy"][-1] >= 0.95
         for before, after in zip(*(run["angles"][i] for i in (0, -1) if run["angles"]), strict=True):

@@ -1,0 +1,74 @@
+"""The public names: none that a README ever had is lost, and help shows what may be typed."""
+
+import inspect
+from typing import get_type_hints
+
+import pytest
+import torch
+
+import bp_torch as bp
+from bp_torch.recipe import FIELDS, Settings
+
+NAMES = {
+    "ACTIVATIONS Activation BackpropTrace COSTS Check Checkpoint CheckpointError Cost DataError DivergenceError",
+    "EngineError INITIALISERS Layer Network Position Record Recipe Trace backprop check data fit load load_checkpoint",
+    "per_example runs save stack train __version__",
+}
+OF = {
+    bp.Network: "create sizes to forward backward gradients cost predict accuracy layers activations cost_function",
+    bp.data: "Split Table digits fashion_mnist idx kmnist load mnist picture table",
+    bp.per_example: "gradient_norms clipped_sum second_moment noise_scale gram ntk influence top_influences",
+    bp.runs: "Config Run Session begin load_test_set read report resume train",
+    bp.Record: "epoch cost validation_cost validation_accuracy seconds examples_per_second position whole",
+    bp.Position: "epoch batch cost_sum seconds",
+    bp.Checkpoint: "net position settings optimizer",
+    bp.BackpropTrace: "a z delta cost",
+}
+
+
+def test_no_public_name_is_lost() -> None:
+    assert {name for name in " ".join(NAMES).split() if not hasattr(bp, name)} == set()
+    for place, names in OF.items():
+        annotations = getattr(place, "__annotations__", {})
+        assert {name for name in names.split() if not hasattr(place, name) and name not in annotations} == set()
+
+
+@pytest.mark.parametrize("function", [bp.train, bp.fit])
+def test_help_shows_each_field_of_a_recipe(function: object) -> None:
+    parameters = inspect.signature(function).parameters
+    assert set(FIELDS) < set(parameters)
+    assert "settings" not in parameters
+    defaults = {name: parameters[name].default for name in FIELDS}
+    assert bp.Recipe(**defaults) == bp.Recipe()
+
+
+def test_the_settings_are_the_fields_of_a_recipe() -> None:
+    assert get_type_hints(Settings) == get_type_hints(bp.Recipe)
+
+
+def test_a_setting_that_does_not_exist_is_named() -> None:
+    net = bp.Network.create([2, 1])
+    with pytest.raises(TypeError, match="there is no setting 'learning_rate': there are epochs, batch_size, lr"):
+        bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), learning_rate=1.0)
+
+
+def test_a_recipe_and_settings_beside_it() -> None:
+    """What is named beside a recipe counts in its place; a recipe itself never changes."""
+    recipe = bp.Recipe(epochs=2, lr=0.5)
+    runs = []
+    for settings in (dict(recipe=recipe, seed=3), dict(epochs=2, lr=0.5, seed=3)):
+        net = bp.Network.create([4, 3], dtype=torch.float64)
+        x = torch.linspace(0, 1, 80, dtype=torch.float64).view(20, 4)
+        runs.append([record.cost for record in bp.train(net, (x, x[:, :3]), **settings)])
+    assert runs[0] == runs[1]
+    assert recipe == bp.Recipe(epochs=2, lr=0.5)
+
+
+def test_a_rate_that_is_left_out_fits_the_network() -> None:
+    x, y = bp.data.digits("train")
+    for hidden, cost, rate in (("sigmoid", "quadratic", 3.0), ("relu", "softmax_cross_entropy", 0.1)):
+        nets = [bp.Network.create([64, 20, 10], hidden=hidden, cost=cost) for _ in range(2)]
+        list(bp.train(nets[0], (x, y), epochs=1))
+        list(bp.train(nets[1], (x, y), epochs=1, lr=rate))
+        assert torch.equal(nets[0].layers[0].w, nets[1].layers[0].w)
+        assert nets[0].accuracy(x, y) > 0.5
