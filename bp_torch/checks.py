@@ -45,16 +45,16 @@ def positive(what: str, value: object) -> float:
 def available_device(device: str | torch.device) -> torch.device:
     """`device` as a torch.device, if this machine has it."""
     try:
-        found = torch.device(device)
+        chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"unknown device {device!r}: use 'cpu', 'cuda' or 'cuda:N'") from error
-    if found.type not in ("cpu", "cuda"):
-        raise ValueError(f"device {found.type!r} is not supported: use 'cpu', 'cuda' or 'cuda:N'")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {chosen.type!r} is not supported: use 'cpu', 'cuda' or 'cuda:N'")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"{str(found)!r} was asked for, and torch sees {torch.cuda.device_count()} CUDA devices: use 'cpu'"
+            f"{str(chosen)!r} was asked for, and torch sees {torch.cuda.device_count()} CUDA devices: use 'cpu'"
         )
-    return found
+    return chosen
 
 
 def examples(x: object, n_in: int, like: Tensor) -> Tensor:

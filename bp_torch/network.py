@@ -162,10 +162,10 @@ class Network:
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Layer, ...]:
         """∂C/∂w and ∂C/∂b of every layer, by BP3 and BP4, in the shape of `layers`."""
         trace = self.forward(x)
-        found = [
+        gradients = [
             Layer(weight_gradient(delta, trace.a[l]), bias_gradient(delta)) for l, delta in self.backward(trace, y)
         ]
-        return tuple(reversed(found))
+        return tuple(reversed(gradients))
 
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
         """C, the mean over the examples of C_x; 0-D (one a network for a stack)."""

@@ -90,11 +90,11 @@ def browser() -> Iterator[Browser]:
         try:
             line = next(line for line in driver.stdout if "successfully on port" in line)
             port = int(line.strip().rstrip(".").split()[-1])
-            found = Browser(f"http://127.0.0.1:{port}", profile)
+            value = Browser(f"http://127.0.0.1:{port}", profile)
             try:
-                yield found
+                yield value
             finally:
-                found.call("DELETE", "")
+                value.call("DELETE", "")
                 time.sleep(0.2)  # for the last files of the profile
         finally:
             driver.terminate()

@@ -87,16 +87,16 @@ def check_csv(data: bytes, folder: Path) -> str:
     path = folder / "table.csv"
     path.write_bytes(data)
     try:
-        found = bp.data.table(path, target=TARGET)
+        table = bp.data.table(path, target=TARGET)
     except bp.DataError as error:
         return _named(path, error)
     except ValueError as error:
         demand(f"has no column {TARGET!r}" in str(error), f"an argument's error, not {error}")
         return "no such column"
-    for x, y in (found.train, found.test):
-        demand(len(x) == len(y) > 0 and x.shape[1] == len(found.columns) > 0, "shapes")
+    for x, y in (table.train, table.test):
+        demand(len(x) == len(y) > 0 and x.shape[1] == len(table.columns) > 0, "shapes")
         demand(bool(x.isfinite().all() and y.isfinite().all()), "finite values")
-        demand(found.classes is None or 0 <= int(y.min()) <= int(y.max()) < len(found.classes), "classes in range")
+        demand(table.classes is None or 0 <= int(y.min()) <= int(y.max()) < len(table.classes), "classes in range")
     return "read"
 
 
@@ -200,7 +200,7 @@ READERS: dict[str, tuple[Callable[[bytes, Path], str], Callable[[], list[bytes]]
 }
 
 
-def kept(reader: str) -> list[Path]:
+def corpus(reader: str) -> list[Path]:
     return sorted(path for path in (CORPUS / reader).iterdir() if path.is_file())
 
 
@@ -221,8 +221,8 @@ def main() -> int:
     check, seeds, mutate = READERS[options.reader]
     if options.atheris:
         return guided(options.reader, options.minutes)
-    rng, ends, found = random.Random(options.seed), Counter(), 0  # noqa: S311 (no secrets here)
-    pool = [*seeds(), *(path.read_bytes() for path in kept(options.reader))]
+    rng, ends, findings = random.Random(options.seed), Counter(), 0  # noqa: S311 (no secrets here)
+    pool = [*seeds(), *(path.read_bytes() for path in corpus(options.reader))]
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() - started < 60 * options.minutes:
@@ -230,7 +230,7 @@ def main() -> int:
             try:
                 end = check(data, Path(folder))
             except Exception:
-                found += 1
+                findings += 1
                 print(f"found {keep(options.reader, data)}:\n{traceback.format_exc()}", flush=True)
                 continue
             if ends[end] == 0 and len(pool) < 1000 and len(data) < 10_000:
@@ -239,11 +239,11 @@ def main() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         f"{options.reader}: {sum(ends.values())} files in {options.minutes:g} minutes, {len(ends)} ways to end, "
-        f"{found} findings; peak memory {peak / 1024:.0f} MiB, {before / 1024:.0f} MiB of it before the first file"
+        f"{findings} findings; peak memory {peak / 1024:.0f} MiB, {before / 1024:.0f} MiB of it before the first file"
     )
     for end, count in ends.most_common(12):
         print(f"{count:9}  {end}")
-    return int(found > 0)
+    return int(findings > 0)
 
 
 def guided(reader: str, minutes: float) -> int:
@@ -257,7 +257,7 @@ def guided(reader: str, minutes: float) -> int:
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "seeds"
         start.mkdir()
-        for number, data in enumerate([*seeds(), *(path.read_bytes() for path in kept(reader))]):
+        for number, data in enumerate([*seeds(), *(path.read_bytes() for path in corpus(reader))]):
             (start / str(number)).write_bytes(data)
 
         def one(data: bytes) -> None:

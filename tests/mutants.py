@@ -68,9 +68,9 @@ def survives(name: str, file: str = "", text: str = "", replacement: str = "") -
         python = [sys.executable, "-P"]  # the copy is found through PYTHONPATH, nothing through the current folder
         environment = {**os.environ, "PYTHONPATH": folder}
         where = [*python, "-c", "import bp_torch; print(bp_torch.__file__)"]
-        found = subprocess.run(where, cwd=copy, env=environment, capture_output=True, text=True, check=False).stdout
-        if not found.startswith(folder):
-            sys.exit(f"the copy in {folder} was to be tested, not {found!r}")
+        imported = subprocess.run(where, cwd=copy, env=environment, capture_output=True, text=True, check=False).stdout
+        if not imported.startswith(folder):
+            sys.exit(f"the copy in {folder} was to be tested, not {imported!r}")
         tests = [*python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTS]
         done = subprocess.run(tests, cwd=copy, env=environment, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1):  # 1: tests failed; anything else, they could not be run

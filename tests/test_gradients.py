@@ -120,16 +120,16 @@ def test_another_rule_can_stand_in_bp2s_place() -> None:
     net = reference.network([5, 4, 3, 2])
     x, y = reference.examples(net, 6)
     trace = net.forward(x)
-    top, seen = output_delta(net, trace, y), []
+    top, deltas = output_delta(net, trace, y), []
 
     def bp2(l: int, delta: torch.Tensor, delta_top: torch.Tensor, sigma_prime: torch.Tensor) -> torch.Tensor:
-        seen.append((l, delta_top is top))
+        deltas.append((l, delta_top is top))
         return hidden_error(net.layers[l].w, delta, sigma_prime)
 
     for (l, mine), (k, theirs) in zip(errors(net, trace, top), errors(net, trace, top, bp2), strict=True):
         assert l == k
         assert torch.equal(mine, theirs)
-    assert seen == [(2, True), (1, True)]
+    assert deltas == [(2, True), (1, True)]
     halved = dict(
         errors(net, trace, top, lambda l, delta, delta_top, sigma_prime: 0.5 * bp2(l, delta, top, sigma_prime))
     )

@@ -1,7 +1,8 @@
 """The public names: none that a README ever had is lost, and help shows what may be typed."""
 
 import inspect
-from typing import get_type_hints
+from collections.abc import Callable
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def test_no_public_name_is_lost() -> None:
 
 
 @pytest.mark.parametrize("function", [bp.train, bp.fit])
-def test_help_shows_each_field_of_a_recipe(function: object) -> None:
+def test_help_shows_each_field_of_a_recipe(function: Callable[..., object]) -> None:
     parameters = inspect.signature(function).parameters
     assert set(FIELDS) < set(parameters)
     assert "settings" not in parameters
@@ -49,14 +50,14 @@ def test_the_settings_are_the_fields_of_a_recipe() -> None:
 def test_a_setting_that_does_not_exist_is_named() -> None:
     net = bp.Network.create([2, 1])
     with pytest.raises(TypeError, match="there is no setting 'learning_rate': there are epochs, batch_size, lr"):
-        bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), learning_rate=1.0)
+        bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), learning_rate=1.0)  # pyright: ignore[reportCallIssue]
 
 
 def test_a_recipe_and_settings_beside_it() -> None:
     """What is named beside a recipe counts in its place; a recipe itself never changes."""
     recipe = bp.Recipe(epochs=2, lr=0.5)
-    runs = []
-    for settings in (dict(recipe=recipe, seed=3), dict(epochs=2, lr=0.5, seed=3)):
+    runs, ways = [], (dict[str, Any](recipe=recipe, seed=3), dict[str, Any](epochs=2, lr=0.5, seed=3))
+    for settings in ways:
         net = bp.Network.create([4, 3], dtype=torch.float64)
         x = torch.linspace(0, 1, 80, dtype=torch.float64).view(20, 4)
         runs.append([record.cost for record in bp.train(net, (x, x[:, :3]), **settings)])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DISTRIBUTIONS = {"PIL": "Pillow", "sklearn": "scikit-learn"}  # where it is not the module's name
+DISTRIBUTIONS: dict[str, str] = {"PIL": "Pillow", "sklearn": "scikit-learn"}  # where it is not the module's name
 OPTIONAL = {"triton"}  # of torch's own, and imported where it is there
 
 
@@ -60,12 +60,13 @@ def test_it_trains_predicts_and_reports_outside_a_checkout(installed: Path, tmp_
 def test_what_is_imported_is_declared() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {name.split(">")[0].lower() for name in declared}
-    imported = set()
+    imported: set[str] = set()
     for path in (ROOT / "bp_torch").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                imported.add(str(node.module).split(".")[0])
+                imported.add((node.module or "").split(".")[0])
     others = imported - set(sys.stdlib_module_names) - {"bp_torch"} - OPTIONAL
-    assert {name for name in others if DISTRIBUTIONS.get(name, name).lower() not in names} == set()
+    distributions = {DISTRIBUTIONS.get(name, name).lower() for name in others if name}
+    assert distributions - names == set()

@@ -45,11 +45,11 @@ def idx(folder: str | Path, split: str, *, device: str | torch.device = "cpu") -
     device = checks.available_device(device)
     folder = Path(folder)
     try:
-        found = {name: path for name in names(split) if (path := _present(folder, name))}
-        missing = [name for name in names(split) if name not in found]
+        paths = {name: path for name in names(split) if (path := _present(folder, name))}
+        missing = [name for name in names(split) if name not in paths]
         if missing:
             raise DataError(f"{folder} lacks {' and '.join(missing)} (plain or .gz): put the four IDX files there")
-        images, labels = found.values()
+        images, labels = paths.values()
         known = _present(folder, names("train")[1])
         with images.open("rb") as images_file, labels.open("rb") as labels_file:
             x, y = pair((images, images_file), (labels, labels_file))
@@ -104,7 +104,7 @@ def _present(folder: Path, name: str) -> Path | None:
 def _opened(path: Path, file: BinaryIO, dimensions: int) -> _Opened:
     """Reads the header. What it promises is held to the file's size before a value is read or memory is asked for."""
     compressed = path.suffix == ".gz"
-    held = _inflated_size(path, file) if compressed else os.fstat(file.fileno()).st_size
+    size = _inflated_size(path, file) if compressed else os.fstat(file.fileno()).st_size
     pieces = _inflated(path, file) if compressed else iter(lambda: file.read(CHUNK), b"")
     start = b""
     while len(start) < 4 + 4 * dimensions and (piece := next(pieces, b"")):
@@ -121,10 +121,10 @@ def _opened(path: Path, file: BinaryIO, dimensions: int) -> _Opened:
         raise _damaged(path, f"is truncated: it ends after {len(header)} bytes, within its header")
     shape = tuple(int.from_bytes(header[k : k + 4], "big") for k in range(4, len(header), 4))
     promised = len(header) + math.prod(shape)
-    if held != promised:
-        what = "is truncated or damaged" if compressed or held < promised else "has bytes after its end"
+    if size != promised:
+        what = "is truncated or damaged" if compressed or size < promised else "has bytes after its end"
         says = "its gzip stream gives its size as" if compressed else "it holds"
-        raise _damaged(path, f"{what}: its header, for {shape}, asks for {promised} bytes, and {says} {held}")
+        raise _damaged(path, f"{what}: its header, for {shape}, asks for {promised} bytes, and {says} {size}")
     if 0 in shape:
         raise _damaged(path, f"is empty: its header says {shape}")
     return _Opened(path, shape, _chained(rest, pieces))

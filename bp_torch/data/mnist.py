@@ -56,15 +56,15 @@ def _load(name: str, split: str, root: str | Path, device: str | torch.device) -
     described = getattr(datasets, name)  # asked at each call: its mirrors and resources may be set by the caller
     raw = Path(root).expanduser() / name / "raw"
     try:
-        found = _read(raw, split, described.resources)
-        if found is None:
+        both = _read(raw, split, described.resources)
+        if both is None:
             download.fetch(raw, described.resources, described.mirrors)
-            found = _read(raw, split, described.resources)
-        if found is None:
+            both = _read(raw, split, described.resources)
+        if both is None:
             raise OSError(f"the files in {raw} were changed while they were read: try again")
     except OSError as error:
         raise DataError(_advice(name, raw, [file for file, _ in described.resources], error)) from error
-    return as_examples(*found, device)
+    return as_examples(*both, device)
 
 
 def _read(raw: Path, split: str, resources: list[tuple[str, str]]) -> tuple[Tensor, Tensor] | None:
@@ -73,11 +73,11 @@ def _read(raw: Path, split: str, resources: list[tuple[str, str]]) -> tuple[Tens
     with ExitStack() as stack:
         files = []
         for name in names(split):
-            found = download.opened(raw, f"{name}.gz", md5[f"{name}.gz"])
-            if found is None:
+            file = download.opened(raw, f"{name}.gz", md5[f"{name}.gz"])
+            if file is None:
                 return None
-            stack.enter_context(found[1])
-            files.append(found)
+            stack.enter_context(file[1])
+            files.append(file)
         images, labels = files
         x, y = pair(images, labels)
     if x.shape[1:] != (SIDE, SIDE):

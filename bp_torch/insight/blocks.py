@@ -114,9 +114,9 @@ def matrix(
     cosine: bool = False,
 ) -> Tensor:
     """`dot_products` of all blocks of the first set with all of the second."""
-    found = first[0].new_empty(first[0].shape[0], second[0].shape[0])
-    for block, of_block in zip(split(*first, rows=rows), found.split(rows), strict=True):
+    products = first[0].new_empty(first[0].shape[0], second[0].shape[0])
+    for block, of_block in zip(split(*first, rows=rows), products.split(rows), strict=True):
         of_blocks = dot_products(sweep, block, split(*second, rows=rows), cosine)
         for some, part in zip(of_blocks, of_block.split(rows, 1), strict=True):
             part.copy_(some)
-    return found
+    return products

@@ -94,9 +94,9 @@ def check(
             wanted = torch.cat([by_path[l].w.flatten(), by_path[l].b])
             got = torch.cat([gradients[l].w.flatten(), gradients[l].b])
             rows.append(Row(l, "sum over all paths", wanted.numel(), _error(got, wanted)))
-    found = Check(tuple(rows), count if paths is None and count > FEW_PATHS else 0)
-    print(found)
-    return found
+    result = Check(tuple(rows), count if paths is None and count > FEW_PATHS else 0)
+    print(result)
+    return result
 
 
 def path_count(sizes: list[int]) -> int:
@@ -108,7 +108,7 @@ def path_gradients(net: Network, x: Tensor, y: Tensor) -> list[Layer]:
     """The gradients by the sum over all paths: no error is used below the output layer's own."""
     trace = backprop(net, x, y)
     slopes = [f.derivative(z, a) for f, z, a in zip(net.activations[:-1], trace.z, trace.a[1:], strict=False)]
-    found = []
+    gradients = []
     for l in range(len(net.layers)):
         sums = torch.zeros_like(trace.z[l])
         for path in itertools.product(*(range(n) for n in net.sizes[l + 1 :])):
@@ -116,8 +116,8 @@ def path_gradients(net: Network, x: Tensor, y: Tensor) -> list[Layer]:
             for step, (j, above) in enumerate(itertools.pairwise(path)):
                 product *= net.layers[l + 1 + step].w[above, j] * slopes[l + step][:, j]
             sums[:, path[0]] += product
-        found.append(Layer(weight_gradient(sums, trace.a[l]), bias_gradient(sums)))
-    return found
+        gradients.append(Layer(weight_gradient(sums, trace.a[l]), bias_gradient(sums)))
+    return gradients
 
 
 def known_weight(net: Network, l: int, j: int, k: int) -> tuple[int, int, int]:

@@ -50,12 +50,12 @@ def angles(net: Network, x: Tensor, y: Tensor, feedback: Feedback) -> list[float
     """
     trace = backprop(net, x, y)
     by_rule = dict(errors(net, trace, trace.delta[-1], feedback))
-    found = []
+    degrees = []
     for l, delta in enumerate(trace.delta[:-1]):
         cosine = torch.cosine_similarity(by_rule[l].double(), delta.double(), dim=-1, eps=1e-300)
         both = (by_rule[l] != 0).any(-1) & (delta != 0).any(-1)
-        found.append(math.degrees(cosine[both].clamp(-1, 1).acos().mean()))
-    return found
+        degrees.append(math.degrees(cosine[both].clamp(-1, 1).acos().mean()))
+    return degrees
 
 
 def _matrices(

@@ -39,32 +39,32 @@ def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, 
 
     Raises ValueError for a wrong shape, dtype, device or label.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in ("error_norm", "weight_gradient_norm", "bias_gradient_norm")}
+    norms: dict[str, list[Tensor]] = {name: [] for name in ("error_norm", "weight_gradient_norm", "bias_gradient_norm")}
     counts: dict[str, list[Tensor]] = {"activation_counts": [], "slope_counts": []}
     trace = backprop(net, *probe)
     for l, (activation, delta) in enumerate(zip(net.activations, trace.delta, strict=True)):
-        found["error_norm"].append(delta.norm(dim=1).mean())
-        found["weight_gradient_norm"].append(weight_gradient(delta, trace.a[l]).norm())
-        found["bias_gradient_norm"].append(bias_gradient(delta).norm())
+        norms["error_norm"].append(delta.norm(dim=1).mean())
+        norms["weight_gradient_norm"].append(weight_gradient(delta, trace.a[l]).norm())
+        norms["bias_gradient_norm"].append(bias_gradient(delta).norm())
         of_a, of_slope = bounds(activation)
         counts["activation_counts"].append(_histogram(trace.a[l + 1], of_a))
         slope = _slope(activation, trace.z[l], trace.a[l + 1])
         counts["slope_counts"].append(torch.zeros(BINS) if slope is None else _histogram(slope, of_slope))
-    seen = {name: torch.stack(values).float().cpu() for name, values in (found | counts).items()}
-    seen["cost"] = trace.cost.float().cpu()
+    observed = {name: torch.stack(values).float().cpu() for name, values in (norms | counts).items()}
+    observed["cost"] = trace.cost.float().cpu()
 
     trace = backprop(net, *followed)
-    for l, (activation, kept) in enumerate(zip(net.activations, kept_neurons(net.sizes), strict=True)):
+    for l, (activation, count) in enumerate(zip(net.activations, kept_neurons(net.sizes), strict=True)):
         slope = _slope(activation, trace.z[l], trace.a[l + 1])
         values = {"a": trace.a[l + 1], "slope": slope, "delta": trace.delta[l]}
         for name, value in values.items():
             value = torch.full_like(trace.a[l + 1], torch.nan) if value is None else value
-            seen[f"{name}.{l}"] = value[:, :kept].float().cpu().clone()
+            observed[f"{name}.{l}"] = value[:, :count].float().cpu().clone()
     y = checks.targets(followed[1], followed[0], net.sizes[-1], net.layers[0].w)
     for l in kept_weights(net.sizes):
-        seen[f"w.{l}"] = net.layers[l].w.float().cpu().clone()
-    seen["followed_cost"] = net.cost_function.value(trace.z[-1], trace.a[-1], y).float().cpu()
-    return seen
+        observed[f"w.{l}"] = net.layers[l].w.float().cpu().clone()
+    observed["followed_cost"] = net.cost_function.value(trace.z[-1], trace.a[-1], y).float().cpu()
+    return observed
 
 
 @cache
@@ -86,13 +86,13 @@ def kept_neurons(sizes: list[int], most: int = MOST_NEURONS) -> list[int]:
 
 def kept_weights(sizes: list[int], most: int = MOST_WEIGHTS) -> list[int]:
     """The layers above the first whose w is kept: the last ones, where it is small and all of its neurons are kept."""
-    kept, found, total = kept_neurons(sizes), [], 0
+    counts, layers, total = kept_neurons(sizes), [], 0
     for l in range(len(sizes) - 2, 0, -1):
         total += sizes[l + 1] * sizes[l]
-        if total > most or kept[l] < sizes[l + 1] or kept[l - 1] < sizes[l]:
+        if total > most or counts[l] < sizes[l + 1] or counts[l - 1] < sizes[l]:
             break
-        found.append(l)
-    return found
+        layers.append(l)
+    return layers
 
 
 def examples_to_follow(y: Tensor) -> Tensor:

@@ -74,11 +74,11 @@ def gradient_norms(
     """
     _check(net, x, y)
     rows = blocks.rows(net, block_size)
-    found = x.new_empty((x.shape[0], len(net.layers)) if by_layer else x.shape[:1])
-    for block, part in zip(blocks.split(x, y, rows=rows), found.split(rows), strict=True):
+    result = x.new_empty((x.shape[0], len(net.layers)) if by_layer else x.shape[:1])
+    for block, part in zip(blocks.split(x, y, rows=rows), result.split(rows), strict=True):
         norms = blocks.layer_norms(blocks.gradients(net, *block))
         part.copy_(norms if by_layer else blocks.joined(norms))
-    return found
+    return result
 
 
 def clipped_sum(
@@ -190,23 +190,25 @@ def top_influences(
     rows, cosine = _influence_checked(net, train, test, similarity, block_size)
     if checks.whole("k", k, 1) > train[0].shape[0]:
         raise ValueError(f"k must be at most {train[0].shape[0]}, the number of training examples, not {k}")
-    found = []
+    blocks_of_best = []
     for block in blocks.split(*test, rows=rows):
         best = Influential(
             test[0].new_empty(block[0].shape[0], 0),
             torch.empty(block[0].shape[0], 0, dtype=torch.int64, device=test[0].device),
         )
-        seen = 0
+        done = 0
         for of_block in blocks.dot_products(
             partial(blocks.gradients, net), block, blocks.split(*train, rows=rows), cosine
         ):
-            number = torch.arange(seen, seen + of_block.shape[1], device=of_block.device).expand_as(of_block)
+            number = torch.arange(done, done + of_block.shape[1], device=of_block.device).expand_as(of_block)
             values, indices = torch.cat([best.values, of_block], 1), torch.cat([best.indices, number], 1)
             top = values.topk(min(k, values.shape[1]), dim=1)
             best = Influential(top.values, indices.gather(1, top.indices))
-            seen += of_block.shape[1]
-        found.append(best)
-    return Influential(torch.cat([best.values for best in found]), torch.cat([best.indices for best in found]))
+            done += of_block.shape[1]
+        blocks_of_best.append(best)
+    return Influential(
+        torch.cat([best.values for best in blocks_of_best]), torch.cat([best.indices for best in blocks_of_best])
+    )
 
 
 def _check(net: Network, x: Tensor, y: Tensor | None = None) -> None:

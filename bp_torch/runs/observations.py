@@ -139,8 +139,8 @@ def _check_complete(tensors: dict[str, Tensor], sizes: list[int], epochs: list[i
     wanted = {"x": (*followed, sizes[0]), "y": (*followed, sizes[-1]), "cost": when, "followed_cost": when + followed}
     wanted |= dict.fromkeys(("error_norm", "weight_gradient_norm", "bias_gradient_norm"), when + layers)
     wanted |= dict.fromkeys(("activation_counts", "slope_counts"), (*when, *layers, BINS))
-    for l, kept in enumerate(kept_neurons(sizes)):
-        wanted |= {f"{name}.{l}": (*when, *followed, kept) for name in ("a", "slope", "delta")}
+    for l, count in enumerate(kept_neurons(sizes)):
+        wanted |= {f"{name}.{l}": (*when, *followed, count) for name in ("a", "slope", "delta")}
     wanted |= {f"w.{l}": (*when, sizes[l + 1], sizes[l]) for l in kept_weights(sizes)}
     for name, shape in wanted.items():
         if tuple(tensors[name].shape) != shape or tensors[name].dtype != torch.float32:

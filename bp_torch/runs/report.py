@@ -47,8 +47,9 @@ def report(
 ) -> Path:
     """Writes report.html into a run's folder, and returns its path.
 
-    dataset, data_dir, target: another test set than the run's own, as `load_test_set` takes them. A run without observations, as
-    of older versions, is reported on without examples to follow. Raises ValueError for what is no run, or a damaged one.
+    dataset, data_dir, target: another test set than the run's own, as `load_test_set` takes them. A run without
+    observations, as of older versions, is reported on without examples to follow. Raises ValueError for what is no run,
+    or a damaged one.
     """
     run = saved.read(folder, device)
     has_observations = (run.folder / observations.FILE).is_file()

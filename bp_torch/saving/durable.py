@@ -24,15 +24,15 @@ def write(path: str | Path, content: bytes, keep_previous: bool = False) -> None
     path = Path(path)
     _sweep(path)
     temporary = _written(path, content, ".tmp")
-    kept = temporary.with_suffix(".old")
+    old = temporary.with_suffix(".old")
     try:
         if keep_previous and path.exists():
-            kept = _second_name(path, kept)
+            old = _second_name(path, old)
         os.replace(temporary, path)
-        if kept.exists():
-            os.replace(kept, previous(path))
+        if old.exists():
+            os.replace(old, previous(path))
     finally:
-        for left in (temporary, kept):
+        for left in (temporary, old):
             left.unlink(missing_ok=True)
     _sync_folder(path.parent)
 

@@ -23,7 +23,9 @@ def table(results: dict[str, Any]) -> str:
     ]
     for row in sorted(results["rows"], key=lambda row: (row["precision"], _median(row))):
         if not row["times"]:
-            lines.append(f"| {row['name']} | {CLASSES[row['precision']]} | {row['left_out']} | | | | | {row['setup']:.1f} |")
+            lines.append(
+                f"| {row['name']} | {CLASSES[row['precision']]} | {row['left_out']} | | | | | {row['setup']:.1f} |"
+            )
             continue
         best = min(_median(r) for r in results["rows"] if r["precision"] == row["precision"] and r["name"][:2] == "bp")
         rate = statistics.median(results["rates"][row["precision"]])
@@ -34,7 +36,8 @@ def table(results: dict[str, Any]) -> str:
         )
     if results["device"] != "cpu":
         epochs = {
-            f"{row['name']} {CLASSES[row['precision']]}": _median(row) * 60 / results["batch_size"] for row in results["rows"]
+            f"{row['name']} {CLASSES[row['precision']]}": _median(row) * 60 / results["batch_size"]
+            for row in results["rows"]
         }
         lines += ["", "An epoch of 60,000, ms: " + ", ".join(f"{k} {ms:,.1f}" for k, ms in epochs.items() if ms < 1e9)]
     rates = ", ".join(f"{CLASSES[p]}: {statistics.median(r) / 1e9:,.0f} GFLOP/s" for p, r in results["rates"].items())

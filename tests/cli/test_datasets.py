@@ -97,9 +97,9 @@ def test_a_real_valued_target_takes_identity_and_quadratic(program: Program, tmp
     assert (net.activations[-1].name, net.cost_function.name) == ("identity", "quadratic")
     code, out, err = program("predict", "run")
     assert code == 0, err
-    found = bp.data.table("prices.tsv", target="price")
-    x, y = found.test
-    away = (net.forward(x).a[-1] - y).square().mean().sqrt().item() * found.target_scale
+    result = bp.data.table("prices.tsv", target="price")
+    x, y = result.test
+    away = (net.forward(x).a[-1] - y).square().mean().sqrt().item() * result.target_scale
     assert f"root mean square error {away:.5g} (in price)" in out
     assert away < 5
 

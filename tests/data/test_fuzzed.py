@@ -20,7 +20,7 @@ QUICK = settings(max_examples=150, deadline=None, database=None)
 
 
 @pytest.mark.parametrize(
-    ("reader", "path"), [(reader, path) for reader in fuzz.READERS for path in fuzz.kept(reader)], ids=str
+    ("reader", "path"), [(reader, path) for reader in fuzz.READERS for path in fuzz.corpus(reader)], ids=str
 )
 def test_corpus(tmp_path: Path, reader: str, path: Path) -> None:
     check, _, _ = fuzz.READERS[reader]
@@ -102,4 +102,4 @@ def test_the_fuzzer_itself(reader: str, tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setitem(fuzz.READERS, reader, (broken, *fuzz.READERS[reader][1:]))
     assert fuzz.main() == 1
-    assert fuzz.kept(reader)
+    assert fuzz.corpus(reader)

@@ -70,10 +70,10 @@ def test_idx_file_fault_names_the_file_and_the_remedy(tmp_path: Path, fault: str
     damage, message = FAULTS[fault]
     content = files()
     write(tmp_path, content | {which: damage(content[which])})
-    said = refusal(tmp_path)
-    assert str(tmp_path / which) in said
-    assert message in said
-    assert "Put a whole IDX file in its place" in said
+    words = refusal(tmp_path)
+    assert str(tmp_path / which) in words
+    assert message in words
+    assert "Put a whole IDX file in its place" in words
 
 
 @pytest.mark.parametrize("which", [IMAGES, LABELS])
@@ -128,22 +128,22 @@ def test_a_plain_file_named_gz_is_refused(tmp_path: Path) -> None:
 
 def test_images_other_than_labels_in_number(tmp_path: Path) -> None:
     write(tmp_path, files() | {LABELS: idx_bytes(examples("train")[1][:29])})
-    said = refusal(tmp_path)
-    assert f"{tmp_path / IMAGES} holds 30 images and {tmp_path / LABELS} 29 labels" in said
+    words = refusal(tmp_path)
+    assert f"{tmp_path / IMAGES} holds 30 images and {tmp_path / LABELS} 29 labels" in words
 
 
 def test_a_test_label_that_training_never_saw(tmp_path: Path) -> None:
     labels = examples("t10k")[1]
     labels[5] = 10
     write(tmp_path, files() | {"t10k-labels-idx1-ubyte": idx_bytes(labels)})
-    said = refusal(tmp_path, "test")
-    assert f"{tmp_path / 't10k-labels-idx1-ubyte'} holds the label 10 (example 5)" in said
-    assert "from 0 to 9" in said
+    words = refusal(tmp_path, "test")
+    assert f"{tmp_path / 't10k-labels-idx1-ubyte'} holds the label 10 (example 5)" in words
+    assert "from 0 to 9" in words
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    said = refusal(tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere'} lacks {IMAGES} and {LABELS} (plain or .gz)" in said
+    words = refusal(tmp_path / "nowhere")
+    assert f"{tmp_path / 'nowhere'} lacks {IMAGES} and {LABELS} (plain or .gz)" in words
     write(tmp_path, files())
     (tmp_path / LABELS).unlink()
     assert f"{tmp_path} lacks {LABELS} " in refusal(tmp_path)
@@ -194,13 +194,13 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
     folders = sorted(root.iterdir())
     done = subprocess.run([sys.executable, "-c", PEAK, *folders], capture_output=True, text=True, check=True)
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    return {folder.name: (int(peak), said) for folder, (peak, said) in zip(folders, lines, strict=True)}
+    return {folder.name: (int(peak), words) for folder, (peak, words) in zip(folders, lines, strict=True)}
 
 
 @pytest.mark.parametrize("trailer", ["honest", "lying"])
 def test_gzip_bomb_is_refused_in_bounded_memory(refusals: dict[str, tuple[int, str]], trailer: str) -> None:
-    peak, said = refusals[f"{trailer} bomb"]
-    assert f"{IMAGES}.gz" in said
+    peak, words = refusals[f"{trailer} bomb"]
+    assert f"{IMAGES}.gz" in words
     assert peak < 8 * 1024
 
 
@@ -209,6 +209,6 @@ def test_gzip_bomb_is_refused_in_bounded_memory(refusals: dict[str, tuple[int, s
 def test_absurd_dims_are_refused_before_memory_is_asked_for(
     refusals: dict[str, tuple[int, str]], shape: tuple[int, int, int], packed: str
 ) -> None:
-    peak, said = refusals[f"{packed} {shape}"]
-    assert IMAGES in said
+    peak, words = refusals[f"{packed} {shape}"]
+    assert IMAGES in words
     assert peak < 8 * 1024

@@ -37,9 +37,9 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield server
 
 
-def right(found: tuple[torch.Tensor, torch.Tensor], name: str = "train") -> bool:
+def right(loaded: tuple[torch.Tensor, torch.Tensor], name: str = "train") -> bool:
     images, labels = examples(name)
-    return torch.equal(found[0], images.flatten(1).float() / 255) and torch.equal(found[1], labels.long())
+    return torch.equal(loaded[0], images.flatten(1).float() / 255) and torch.equal(loaded[1], labels.long())
 
 
 def litter(root: Path) -> list[str]:
@@ -100,8 +100,8 @@ def test_half_extracted_raw_file_is_never_read(mirror: Server, tmp_path: Path, l
     raw = write(tmp_path / "MNIST" / "raw", SERVED | half)
     assert right(bp.data.mnist("train", root=tmp_path))
     assert not (raw / "train-images-idx3-ubyte").exists()
-    found = MNIST(tmp_path, train=True, download=True)  # which now extracts anew
-    assert torch.equal(found.data, examples("train")[0])
+    loaded = MNIST(tmp_path, train=True, download=True)  # which now extracts anew
+    assert torch.equal(loaded.data, examples("train")[0])
     assert not mirror.asked
 
 
@@ -162,8 +162,8 @@ def test_all_mirrors_errors_are_listed(mirror: Server, tmp_path: Path, monkeypat
     monkeypatch.setattr(MNIST, "mirrors", [NOBODY, f"{mirror.url}nowhere/", mirror.url, "nonsense:"])
     message = refusal(tmp_path)
     for mirror_url, what in zip(MNIST.mirrors, ("refused", "404", "corrupted", "unknown url type"), strict=True):
-        said = message.split(f"Tried {mirror_url}: ")[1]
-        assert what in said.split("Tried")[0]
+        words = message.split(f"Tried {mirror_url}: ")[1]
+        assert what in words.split("Tried")[0]
 
 
 def test_a_damaged_file_that_cant_be_replaced_is_named(
@@ -320,9 +320,9 @@ def test_content_that_is_not_the_sets(
     """A mirror of one's own whose checksums are right and whose files are not."""
     mirror.served |= compressed({name[:-3]: data})
     monkeypatch.setattr(MNIST, "resources", resources(mirror.served))
-    said = refusal(tmp_path)
-    assert message in said
-    assert str(tmp_path / "MNIST" / "raw" / name) in said
+    words = refusal(tmp_path)
+    assert message in words
+    assert str(tmp_path / "MNIST" / "raw" / name) in words
 
 
 def test_a_file_in_the_way_of_the_folder(mirror: Server, tmp_path: Path) -> None:

@@ -33,14 +33,14 @@ def refusal(path: Path, target: str = "kind") -> str:
 
 
 def test_strings_in_the_target_become_sorted_classes(tmp_path: Path) -> None:
-    found = bp.data.table(made(tmp_path, flowers()), target="kind")
-    classes = found.classes
+    result = bp.data.table(made(tmp_path, flowers()), target="kind")
+    classes = result.classes
     assert classes is not None
     assert classes == ("aster", "iris", "rose")
-    assert found.columns == ("length", "area")
-    (x, y), (x_test, y_test) = found.train, found.test
+    assert result.columns == ("length", "area")
+    (x, y), (x_test, y_test) = result.train, result.test
     assert (x.shape, x_test.shape, x.dtype, y.dtype) == ((24, 2), (6, 2), torch.float32, torch.int64)
-    rows = (torch.cat([x, x_test]).double() * found.scale + found.mean).round().long()
+    rows = (torch.cat([x, x_test]).double() * result.scale + result.mean).round().long()
     for (length, area), label in zip(rows.tolist(), torch.cat([y, y_test]).tolist(), strict=True):
         assert area == (length // 10) ** 2
         assert classes[label] == ("iris", "aster", "rose")[length // 10 % 3]
@@ -50,8 +50,8 @@ def test_strings_in_the_target_become_sorted_classes(tmp_path: Path) -> None:
 
 def test_features_are_standardised_by_the_training_part_alone(tmp_path: Path) -> None:
     text = "a,b,constant,kind\n" + "".join(f"{k},{math.exp(k / 10)},7,{'xy'[k % 2]}\n" for k in range(50))
-    found = bp.data.table(made(tmp_path, text), target="kind")
-    x, x_test = found.train[0], found.test[0]
+    result = bp.data.table(made(tmp_path, text), target="kind")
+    x, x_test = result.train[0], result.test[0]
     assert x[:, :2].mean(0).abs().max() < 1e-6
     assert x[:, :2].std(0, correction=0).tolist() == pytest.approx([1, 1], abs=1e-6)
     assert x_test[:, :2].mean(0).abs().min() > 1e-3
@@ -85,20 +85,20 @@ def test_the_split_depends_on_the_seed_alone(tmp_path: Path) -> None:
 )
 def test_what_is_taken_for_classes(tmp_path: Path, cells: list[str], classes: tuple[str, ...] | None) -> None:
     text = "a,t\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells * 5))
-    found = bp.data.table(made(tmp_path, text), target="t")
-    assert found.classes == classes
+    result = bp.data.table(made(tmp_path, text), target="t")
+    assert result.classes == classes
     if classes:
-        assert int(torch.cat([found.train[1], found.test[1]]).max()) == len(classes) - 1
+        assert int(torch.cat([result.train[1], result.test[1]]).max()) == len(classes) - 1
 
 
 def test_a_real_valued_target_is_standardised_and_can_be_read_back(tmp_path: Path) -> None:
     text = "a,price\n" + "".join(f"{k},{1000 + 2.5 * k}\n" for k in range(40))
-    found = bp.data.table(made(tmp_path, text), target="price")
-    x, y = found.train
-    assert found.classes is None
+    result = bp.data.table(made(tmp_path, text), target="price")
+    x, y = result.train
+    assert result.classes is None
     assert (y.shape, y.dtype) == ((32, 1), torch.float32)
     assert y.mean().abs() < 1e-6
-    a, price = x.double() * found.scale + found.mean, y.double() * found.target_scale + found.target_mean
+    a, price = x.double() * result.scale + result.mean, y.double() * result.target_scale + result.target_mean
     assert torch.allclose(price, 1000 + 2.5 * a)
 
 
@@ -112,16 +112,16 @@ def test_distinct_whole_numbers_that_never_repeat_are_values(tmp_path: Path) -> 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "BOM"])
 def test_dialects(tmp_path: Path, separator: str, end: str, mark: str) -> None:
     expected = bp.data.table(made(tmp_path, flowers(), "plain.csv"), target="kind")
-    found = bp.data.table(made(tmp_path, mark + flowers(30, separator, end)), target="kind")
-    assert torch.equal(found.train[0], expected.train[0])
-    assert found.columns == expected.columns
+    result = bp.data.table(made(tmp_path, mark + flowers(30, separator, end)), target="kind")
+    assert torch.equal(result.train[0], expected.train[0])
+    assert result.columns == expected.columns
 
 
 def test_quotes_spaces_and_blank_lines(tmp_path: Path) -> None:
     text = '"a, in m", kind \n 1 ,"x, y"\n\n2,"x, y"\n3," z "\n\n4,z\n'
-    found = bp.data.table(made(tmp_path, text), target="kind")
-    assert found.classes == ("x, y", "z")
-    assert found.columns == ("a, in m",)
+    result = bp.data.table(made(tmp_path, text), target="kind")
+    assert result.classes == ("x, y", "z")
+    assert result.columns == ("a, in m",)
 
 
 BAD_CELLS = [
@@ -149,8 +149,8 @@ def test_missing_and_non_numeric_cells_are_named_by_row_and_column(tmp_path: Pat
 
 def test_many_bad_cells_are_counted(tmp_path: Path) -> None:
     text = "length,area,kind\n" + 4 * "x,,rose\n"
-    said = refusal(made(tmp_path, text))
-    assert "row 3 (line 4), column 'length' holds 'x', which is not a finite number; and 3 more." in said
+    words = refusal(made(tmp_path, text))
+    assert "row 3 (line 4), column 'length' holds 'x', which is not a finite number; and 3 more." in words
 
 
 @pytest.mark.parametrize("slip", ["inf", "1_0", "1e999"])
@@ -207,10 +207,10 @@ def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, monkeyp
     monkeypatch.setattr(import_module("bp_torch.data.table"), "LONGEST_LINE", 1 << 16)
     path = made(tmp_path, b"a" * (1 << 25))
     tracemalloc.start()
-    said = refusal(path)
+    words = refusal(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert "has a line of over 65,536 characters" in said
+    assert "has a line of over 65,536 characters" in words
     assert peak < 1 << 20
 
 
@@ -249,20 +249,20 @@ QUOTED_HEADERS = {
 def test_what_is_quoted_in_the_header_separates_nothing(tmp_path: Path, header: str, before: str) -> None:
     separator = header[-2]
     text = before + header + "\n" + "".join(f"{k}{separator}{'uv'[k % 2]}\n" for k in range(6))
-    found = bp.data.table(made(tmp_path, text), target="y")
-    assert (found.columns, found.classes) == ((QUOTED_HEADERS[header],), ("u", "v"))
+    result = bp.data.table(made(tmp_path, text), target="y")
+    assert (result.columns, result.classes) == ((QUOTED_HEADERS[header],), ("u", "v"))
     turned = before + f"y{separator}{header[:-2].lstrip()}\n"
     turned += "".join(f"{'uv'[k % 2]}{separator}{k}\n" for k in range(6))
-    assert bp.data.table(made(tmp_path, turned), target="y").columns == found.columns
+    assert bp.data.table(made(tmp_path, turned), target="y").columns == result.columns
 
 
 def test_lines_of_spaces_are_passed_over_and_counted(tmp_path: Path) -> None:
     rows = "1,u\n2,v\n3,u\n"
     expected = bp.data.table(made(tmp_path, "a,kind\n" + rows, "plain.csv"), target="kind")
-    found = bp.data.table(made(tmp_path, "\ufeff\n  \na,kind\n \n" + rows + "   \n \t"), target="kind")
-    assert torch.equal(found.train[0], expected.train[0])
-    said = refusal(made(tmp_path, "\n  \na,kind\n1,u\n \n,v\n"))
-    assert "row 2 (line 6), column 'a' is missing" in said
+    result = bp.data.table(made(tmp_path, "\ufeff\n  \na,kind\n \n" + rows + "   \n \t"), target="kind")
+    assert torch.equal(result.train[0], expected.train[0])
+    words = refusal(made(tmp_path, "\n  \na,kind\n1,u\n \n,v\n"))
+    assert "row 2 (line 6), column 'a' is missing" in words
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
@@ -270,19 +270,19 @@ def test_a_space_before_a_quote(tmp_path: Path, separator: str) -> None:
     """It belongs to a cell between tabs, and then so do the quotes."""
     text = f'a{separator} "kind"\n' + "".join(f'{k}{separator} "{"uv"[k % 2]}"\n' for k in range(6))
     tabs = separator == "\t"
-    found = bp.data.table(made(tmp_path, text), target='"kind"' if tabs else "kind")
-    assert found.classes == (('"u"', '"v"') if tabs else ("u", "v"))
+    result = bp.data.table(made(tmp_path, text), target='"kind"' if tabs else "kind")
+    assert result.classes == (('"u"', '"v"') if tabs else ("u", "v"))
 
 
 def test_whole_numbers_beyond_float64_stay_different_classes(tmp_path: Path) -> None:
     """2**53 and 2**53 + 1 are one float64."""
     cells = [f"{2**53 + 1}", f"{2**53}", "0", f"+{2**53}", "-1e0", f"{10**30}"]
     path = made(tmp_path, "a,kind\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells * 5)))
-    found = bp.data.table(path, target="kind")
-    assert found.classes == ("-1", "0", f"{2**53}", f"{2**53 + 1}", f"{10**30}")
-    assert torch.cat([found.train[1], found.test[1]]).bincount().tolist() == [5, 5, 10, 5, 5]
-    said = refusal(made(tmp_path, "a,kind\n" + 3 * f"1,{2**53 + 1}.0\n2,{2**53}\n"))
-    assert f"column 'kind' holds '{2**53 + 1}.0': write a whole number this large as digits" in said
+    result = bp.data.table(path, target="kind")
+    assert result.classes == ("-1", "0", f"{2**53}", f"{2**53 + 1}", f"{10**30}")
+    assert torch.cat([result.train[1], result.test[1]]).bincount().tolist() == [5, 5, 10, 5, 5]
+    words = refusal(made(tmp_path, "a,kind\n" + 3 * f"1,{2**53 + 1}.0\n2,{2**53}\n"))
+    assert f"column 'kind' holds '{2**53 + 1}.0': write a whole number this large as digits" in words
 
 
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:
@@ -293,5 +293,5 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 def test_a_file_of_another_format_is_refused_and_csv_named(tmp_path: Path, name: str) -> None:
     """torch.save's pickle, and the zip of numpy.savez: neither is opened as what it is."""
     torch.save({"x": torch.ones(3)}, tmp_path / name)
-    said = refusal(tmp_path / name)
-    assert "save it as CSV in UTF-8" in said
+    words = refusal(tmp_path / name)
+    assert "save it as CSV in UTF-8" in words

@@ -13,26 +13,26 @@ from bp_torch.insight.check import path_count
 @pytest.mark.parametrize("case", reference.CASES, ids="-".join)
 def test_every_activation_and_cost_passes(case: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
     net = reference.network([4, 3, 5, 2], *case)
-    found = bp.check(net, *reference.examples(net, 3))
-    assert found.worst < 1e-6
-    assert [row.layer for row in found.rows] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert capsys.readouterr().out == f"{found}\n"
-    assert all(row.relative_error < 1e-12 for row in found.rows if "paths" in row.against)
+    result = bp.check(net, *reference.examples(net, 3))
+    assert result.worst < 1e-6
+    assert [row.layer for row in result.rows] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert capsys.readouterr().out == f"{result}\n"
+    assert all(row.relative_error < 1e-12 for row in result.rows if "paths" in row.against)
 
 
 def test_a_wrong_derivative_is_found_in_its_layers() -> None:
     wrong = bp.Activation("wrong", torch.sigmoid, lambda z, a: a * (1 - a) * 1.05)
     net = bp.Network.create([4, 3, 2], hidden=wrong, dtype=torch.float64)
-    found = bp.check(net, *reference.examples(net, 6))
-    errors = {(row.layer, row.against.split()[0]): row.relative_error for row in found.rows}
+    result = bp.check(net, *reference.examples(net, 6))
+    errors = {(row.layer, row.against.split()[0]): row.relative_error for row in result.rows}
     assert errors[0, "differences"] > 1e-2
     assert errors[1, "differences"] < 1e-6
 
 
 def test_single_weights_can_be_chosen() -> None:
     net = reference.network([4, 3, 2])
-    found = bp.check(net, *reference.examples(net, 3), weights=[(0, 2, 3), (0, 0, 0)])
-    rows = [row for row in found.rows if "single" in row.against]
+    result = bp.check(net, *reference.examples(net, 3), weights=[(0, 2, 3), (0, 0, 0)])
+    rows = [row for row in result.rows if "single" in row.against]
     assert [(row.layer, row.numbers) for row in rows] == [(0, 2)]
 
 
@@ -41,9 +41,9 @@ def test_paths_are_left_out_where_there_are_many() -> None:
     x, y = reference.examples(net, 2)
     assert path_count([784, 30, 10]) == 310
     big = reference.network([4, 50, 50, 50])
-    found = bp.check(big, *reference.examples(big, 2))
-    assert not any("paths" in row.against for row in found.rows)
-    assert str(found).endswith("Not summed over paths: there are 127,550, and at most 20,000 are.")
+    result = bp.check(big, *reference.examples(big, 2))
+    assert not any("paths" in row.against for row in result.rows)
+    assert str(result).endswith("Not summed over paths: there are 127,550, and at most 20,000 are.")
     with pytest.raises(ValueError, match="127,550 paths"):
         bp.check(big, *reference.examples(big, 2), paths=True)
     assert not any("paths" in row.against for row in bp.check(net, x, y, paths=False).rows)

@@ -23,7 +23,7 @@ def test_the_mean_errors_norm_is_that_of_the_bias_gradient() -> None:
 def test_slopes_are_the_means_of_single_gradients(layer: int) -> None:
     net = reference.network([4, 6, 3])
     x, y = reference.examples(net, 7)
-    found = slopes(net, x, y, layer, bins=3)
+    result = slopes(net, x, y, layer, bins=3)
     trace = net.forward(x)
     a, out = trace.a[layer].abs(), trace.a[layer + 1]
     prime = out * (1 - out)
@@ -38,11 +38,11 @@ def test_slopes_are_the_means_of_single_gradients(layer: int) -> None:
     for p in range(3):
         for q in range(3):
             values = cells.get((p, q), [])
-            assert found.pairs[p, q] == len(values)
+            assert result.pairs[p, q] == len(values)
             mean = sum(values) / len(values) if values else math.nan
-            assert found.mean[p, q].item() == pytest.approx(mean, nan_ok=True)
-    assert found.inputs.tolist() == pytest.approx([a.max().item() * p / 3 for p in range(4)])
-    assert found.primes.tolist() == pytest.approx([prime.max().item() * q / 3 for q in range(4)])
+            assert result.mean[p, q].item() == pytest.approx(mean, nan_ok=True)
+    assert result.inputs.tolist() == pytest.approx([a.max().item() * p / 3 for p in range(4)])
+    assert result.primes.tolist() == pytest.approx([prime.max().item() * q / 3 for q in range(4)])
 
 
 def test_a_trained_networks_weights_learn_slowly_from_inactive_inputs_and_in_saturated_neurons() -> None:
@@ -76,6 +76,6 @@ def test_bad_input_says_what_to_do() -> None:
 def test_inputs_that_are_all_zero_lie_in_the_first_cell() -> None:
     net = reference.network([4, 3, 2])
     x = torch.zeros(3, 4, dtype=torch.float64)
-    found = slopes(net, x, torch.tensor([0, 1, 1]), 0, bins=2)
-    assert found.pairs.sum() == found.pairs[0].sum() == 3 * 4 * 3
-    assert found.mean[0].nan_to_num().tolist() == [0, 0]
+    result = slopes(net, x, torch.tensor([0, 1, 1]), 0, bins=2)
+    assert result.pairs.sum() == result.pairs[0].sum() == 3 * 4 * 3
+    assert result.mean[0].nan_to_num().tolist() == [0, 0]

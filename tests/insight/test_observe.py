@@ -21,28 +21,30 @@ from bp_torch.insight.observe import (
 def test_what_is_seen_is_what_backprop_computes(case: tuple[str, str, str]) -> None:
     net = reference.network([4, 3, 5, 2], *case)
     probe, followed = reference.examples(net, 7), reference.examples(net, 3, seed=6)
-    seen = observe(net, probe, followed)
+    observed = observe(net, probe, followed)
     trace, gradients = bp.backprop(net, *probe), net.gradients(*probe)
     for l, gradient in enumerate(gradients):
         single = [bp.backprop(net, x[None], y[None]).delta[l].norm() for x, y in zip(*probe, strict=True)]
-        assert seen["error_norm"][l].item() == pytest.approx(sum(single) / 7)
-        assert seen["weight_gradient_norm"][l].item() == pytest.approx(gradient.w.norm().item())
-        assert seen["bias_gradient_norm"][l].item() == pytest.approx(gradient.b.norm().item())
-        assert seen["activation_counts"][l].sum() == trace.a[l + 1].numel()
-    assert seen["cost"].item() == pytest.approx(trace.cost.item())
+        assert observed["error_norm"][l].item() == pytest.approx(sum(single) / 7)
+        assert observed["weight_gradient_norm"][l].item() == pytest.approx(gradient.w.norm().item())
+        assert observed["bias_gradient_norm"][l].item() == pytest.approx(gradient.b.norm().item())
+        assert observed["activation_counts"][l].sum() == trace.a[l + 1].numel()
+    assert observed["cost"].item() == pytest.approx(trace.cost.item())
     trace = bp.backprop(net, *followed)
     costs = [net.cost(x[None], y[None]).item() for x, y in zip(*followed, strict=True)]
-    assert seen["followed_cost"].tolist() == pytest.approx(costs)
+    assert observed["followed_cost"].tolist() == pytest.approx(costs)
     for l, activation in enumerate(net.activations):
-        torch.testing.assert_close(seen[f"a.{l}"], trace.a[l + 1].float())
-        torch.testing.assert_close(seen[f"delta.{l}"], trace.delta[l].float())
+        torch.testing.assert_close(observed[f"a.{l}"], trace.a[l + 1].float())
+        torch.testing.assert_close(observed[f"delta.{l}"], trace.delta[l].float())
         if activation.name == "softmax":
-            assert seen[f"slope.{l}"].isnan().all()
-            assert not seen["slope_counts"][l].any()
+            assert observed[f"slope.{l}"].isnan().all()
+            assert not observed["slope_counts"][l].any()
         else:
-            torch.testing.assert_close(seen[f"slope.{l}"], activation.derivative(trace.z[l], trace.a[l + 1]).float())
-            assert seen["slope_counts"][l].sum() == 7 * net.sizes[l + 1]
-    assert torch.equal(seen["w.1"], net.layers[1].w.float())
+            torch.testing.assert_close(
+                observed[f"slope.{l}"], activation.derivative(trace.z[l], trace.a[l + 1]).float()
+            )
+            assert observed["slope_counts"][l].sum() == 7 * net.sizes[l + 1]
+    assert torch.equal(observed["w.1"], net.layers[1].w.float())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -57,11 +59,11 @@ def test_histograms_count_by_place_and_the_outside_at_the_edges() -> None:
     net.layers[0].w.fill_(1)
     net.layers[0].b.fill_(0)
     x = torch.tensor([[-3.0], [0.1], [5.1], [9.9], [400.0]])
-    seen = observe(net, (x, x), (x, x))
+    observed = observe(net, (x, x), (x, x))
     assert bounds(net.activations[0]) == ((0, 10), (0, 1))
-    assert seen["activation_counts"][0].nonzero().flatten().tolist() == [0, 10, BINS - 1]
-    assert seen["activation_counts"][0][[0, 10, BINS - 1]].tolist() == [2, 1, 2]
-    assert seen["slope_counts"][0][[0, BINS - 1]].tolist() == [1, 4]
+    assert observed["activation_counts"][0].nonzero().flatten().tolist() == [0, 10, BINS - 1]
+    assert observed["activation_counts"][0][[0, 10, BINS - 1]].tolist() == [2, 1, 2]
+    assert observed["slope_counts"][0][[0, BINS - 1]].tolist() == [1, 4]
 
 
 @pytest.mark.parametrize("name", bp.ACTIVATIONS)

@@ -57,9 +57,9 @@ def test_clipped_sum(case: tuple[str, str, str]) -> None:
     norms = rows.norm(dim=1)
     bound = (norms.min() + norms.max()).item() / 2  # some are clipped, and some are not
     wanted = [row * bound / norm if norm > bound else row for row, norm in zip(rows, norms.tolist(), strict=True)]
-    found = per_example.clipped_sum(net, x, y, bound, block_size=BLOCK)
-    assert [layer.w.shape for layer in found] == [layer.w.shape for layer in net.layers]
-    assert reference.relative_error(_flat(found), torch.stack(wanted).sum(0)) < 1e-12
+    result = per_example.clipped_sum(net, x, y, bound, block_size=BLOCK)
+    assert [layer.w.shape for layer in result] == [layer.w.shape for layer in net.layers]
+    assert reference.relative_error(_flat(result), torch.stack(wanted).sum(0)) < 1e-12
     loose = per_example.clipped_sum(net, x, y, 2 * norms.max().item())
     assert reference.relative_error(_flat(loose), 7 * _flat(net.gradients(x, y))) < 1e-12
 
@@ -67,23 +67,23 @@ def test_clipped_sum(case: tuple[str, str, str]) -> None:
 @each_case
 def test_second_moment(case: tuple[str, str, str]) -> None:
     net, x, y, rows = _problem(case)
-    found = per_example.second_moment(net, x, y, block_size=BLOCK)
-    assert reference.relative_error(_flat(found), rows.square().mean(0)) < 1e-12
+    result = per_example.second_moment(net, x, y, block_size=BLOCK)
+    assert reference.relative_error(_flat(result), rows.square().mean(0)) < 1e-12
 
 
 @each_case
 def test_noise_scale(case: tuple[str, str, str]) -> None:
     net, x, y, rows = _problem(case)
-    found = per_example.noise_scale(net, x, y, block_size=BLOCK)
+    result = per_example.noise_scale(net, x, y, block_size=BLOCK)
     variance = rows.var(0).sum().item()
     gradient_square = rows.mean(0).square().sum().item() - variance / 7
-    assert found.variance == pytest.approx(variance, rel=1e-10)
-    assert found.gradient_square == pytest.approx(gradient_square, rel=1e-9, abs=1e-12 * variance)
+    assert result.variance == pytest.approx(variance, rel=1e-10)
+    assert result.gradient_square == pytest.approx(gradient_square, rel=1e-9, abs=1e-12 * variance)
     if gradient_square > 1e-12 * variance:
-        assert found.noise_scale == pytest.approx(variance / gradient_square, rel=1e-8)
-        assert found.batch_size == max(1, round(variance / gradient_square))
+        assert result.noise_scale == pytest.approx(variance / gradient_square, rel=1e-8)
+        assert result.batch_size == max(1, round(variance / gradient_square))
     else:
-        assert found.batch_size is None
+        assert result.batch_size is None
 
 
 @each_case
@@ -107,10 +107,10 @@ def test_top_influences(case: tuple[str, str, str], similarity: str) -> None:
     net, x, y, _ = _problem(case)
     train = reference.examples(net, 20, seed=6)
     whole = per_example.influence(net, train, (x, y), similarity=similarity)
-    found = per_example.top_influences(net, train, (x, y), 5, similarity=similarity, block_size=BLOCK)
-    assert reference.relative_error(found.values, whole.topk(5).values) < 1e-12
-    assert reference.relative_error(whole.gather(1, found.indices), found.values) < 1e-12  # equal ones in any order
-    assert all(len(set(row)) == 5 for row in found.indices.tolist())
+    result = per_example.top_influences(net, train, (x, y), 5, similarity=similarity, block_size=BLOCK)
+    assert reference.relative_error(result.values, whole.topk(5).values) < 1e-12
+    assert reference.relative_error(whole.gather(1, result.indices), result.values) < 1e-12  # equal ones in any order
+    assert all(len(set(row)) == 5 for row in result.indices.tolist())
 
 
 @each_case
@@ -164,8 +164,8 @@ def test_class_indices_are_one_hot_rows(quantity: Callable[..., Tensor]) -> None
 def test_float32_is_close(quantity: Callable[..., Tensor]) -> None:
     net = reference.network([4, 5, 3])
     x, y = reference.examples(net, 30)
-    found = quantity(net.to(torch.float32), x.float(), y.float())
-    assert reference.relative_error(found.double(), quantity(net, x, y).double()) < 1e-4
+    result = quantity(net.to(torch.float32), x.float(), y.float())
+    assert reference.relative_error(result.double(), quantity(net, x, y).double()) < 1e-4
 
 
 @each_quantity
@@ -183,8 +183,8 @@ def test_memory_does_not_grow_with_the_examples(quantity: Callable[..., Tensor],
 def test_a_gpu_agrees(quantity: Callable[..., Tensor]) -> None:
     net = reference.network([4, 5, 3])
     x, y = reference.examples(net, 30)
-    found = quantity(net.to(device="cuda"), x.cuda(), y.cuda())
-    assert reference.relative_error(found.cpu().double(), quantity(net, x, y).double()) < 1e-10
+    result = quantity(net.to(device="cuda"), x.cuda(), y.cuda())
+    assert reference.relative_error(result.cpu().double(), quantity(net, x, y).double()) < 1e-10
 
 
 def test_one_example_is_enough_but_for_the_noise_scale() -> None:
@@ -213,9 +213,9 @@ def test_a_gradient_of_zero() -> None:
 def test_equal_examples_have_no_noise() -> None:
     net = reference.network([4, 5, 3])
     x, y = (t.repeat(50, 1) for t in reference.examples(net, 1))
-    found = per_example.noise_scale(net, x, y)
-    assert found.noise_scale < 1e-12
-    assert found.batch_size == 1
+    result = per_example.noise_scale(net, x, y)
+    assert result.noise_scale < 1e-12
+    assert result.batch_size == 1
 
 
 def test_the_noise_scale_is_recovered_where_it_is_known() -> None:
@@ -225,23 +225,23 @@ def test_the_noise_scale_is_recovered_where_it_is_known() -> None:
     net = bp.Network((bp.Layer(zero, zero[0]),), (linear,), bp.COSTS["quadratic"])
     rng = torch.Generator().manual_seed(1)
     y = 0.5 + 2 * torch.randn(20_000, 1, generator=rng, dtype=torch.float64)
-    found = per_example.noise_scale(net, torch.zeros_like(y), y)
-    assert found.noise_scale == pytest.approx(4 / 0.25, rel=0.2)
-    assert found.batch_size == round(found.noise_scale)
-    assert f"batches of about {found.batch_size} are advised" in str(found)
-    assert "rough" not in str(found)
-    assert "rough figure" in str(found._replace(noise_scale=1e6))
+    result = per_example.noise_scale(net, torch.zeros_like(y), y)
+    assert result.noise_scale == pytest.approx(4 / 0.25, rel=0.2)
+    assert result.batch_size == round(result.noise_scale)
+    assert f"batches of about {result.batch_size} are advised" in str(result)
+    assert "rough" not in str(result)
+    assert "rough figure" in str(result._replace(noise_scale=1e6))
 
 
 def test_a_gradient_lost_in_noise_gets_no_advice() -> None:
     net = reference.network([2, 1], output="identity")
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
     y = net.forward(x).a[-1] + torch.tensor([[1.0], [-1.0]], dtype=torch.float64)  # the mean gradient is 0
-    found = per_example.noise_scale(net, x, y)
-    assert found.gradient_square <= 0
-    assert math.isnan(found.noise_scale)
-    assert found.batch_size is None
-    assert "Not resolved" in str(found)
+    result = per_example.noise_scale(net, x, y)
+    assert result.gradient_square <= 0
+    assert math.isnan(result.noise_scale)
+    assert result.batch_size is None
+    assert "Not resolved" in str(result)
 
 
 def test_the_most_influential_example_is_the_one_itself() -> None:
@@ -249,9 +249,9 @@ def test_the_most_influential_example_is_the_one_itself() -> None:
     x, y = bp.data.digits("test")
     x, y = x[:60].double(), y[:60]
     net = bp.Network.create([64, 20, 10], seed=0, dtype=torch.float64)
-    found = per_example.top_influences(net, (x, y), (x, y), 1, similarity="cosine")
-    assert torch.equal(found.indices.flatten(), torch.arange(60))
-    assert found.values.flatten().tolist() == pytest.approx([1] * 60)
+    result = per_example.top_influences(net, (x, y), (x, y), 1, similarity="cosine")
+    assert torch.equal(result.indices.flatten(), torch.arange(60))
+    assert result.values.flatten().tolist() == pytest.approx([1] * 60)
     lr, test = 1e-6, (x[1:2], y[1:2])
     layers = zip(net.layers, net.gradients(x[:1], y[:1]), strict=True)
     stepped = bp.Network(

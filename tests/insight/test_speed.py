@@ -24,16 +24,16 @@ def test_times_say_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     net = bp.Network.create([3, 4, 2])
     x, y = torch.rand(5, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(5, 2)
     passes = []
-    found = speed.times(net, x, y, lambda: passes.append(1), seconds=60)
-    assert found.weights == found.differenced == 20
-    assert min(found.forward, found.differences) > 0
+    measured = speed.times(net, x, y, lambda: passes.append(1), seconds=60)
+    assert measured.weights == measured.differenced == 20
+    assert min(measured.forward, measured.differences) > 0
     assert len(passes) == 201  # one to warm up
 
     clock = iter(range(10**6))
     monkeypatch.setattr(speed.time, "perf_counter", lambda: next(clock))
-    found = speed.times(net, x, y, lambda: None, seconds=0.5)
-    assert found.differenced == 10
-    assert (found.forward, found.both) == (1, 1)
-    assert found.differences == pytest.approx(found.weights * 2 / 10)  # begun, looked at once, ended
+    measured = speed.times(net, x, y, lambda: None, seconds=0.5)
+    assert measured.differenced == 10
+    assert (measured.forward, measured.both) == (1, 1)
+    assert measured.differences == pytest.approx(measured.weights * 2 / 10)  # begun, looked at once, ended
     with pytest.raises(ValueError, match="seconds must be a positive"):
         speed.times(net, x, y, lambda: None, seconds=0)

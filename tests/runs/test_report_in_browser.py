@@ -104,9 +104,9 @@ def test_a_click_chooses_a_neuron_and_its_gradient_is_a_times_delta(chromium: Br
     return [state.layer, state.neuron, Number(document.getElementById("product").dataset.most),
       largest(x) * Math.abs(delta[6])];
     """
-    layer, neuron, shown, wanted = chromium.run(click)
+    layer, neuron, text, wanted = chromium.run(click)
     assert (layer, neuron) == (0, 6)
-    assert shown == pytest.approx(wanted, rel=1e-5)
+    assert text == pytest.approx(wanted, rel=1e-5)
     chromium.run(
         "document.querySelector('#delta-1 [data-j=\"4\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
     )
@@ -126,8 +126,8 @@ def test_the_chosen_neurons_error_is_taken_apart_by_bp2(chromium: Browser, page:
     }
     return rows;
     """
-    for product, shown, delta in chromium.run(every):
-        assert shown == delta
+    for product, text, delta in chromium.run(every):
+        assert text == delta
         assert product == pytest.approx(delta, rel=1e-4, abs=1e-9)
 
 
@@ -183,11 +183,11 @@ def test_classes_are_shown_by_name(chromium: Browser, named: Path, width: int) -
     assert chromium.run("return document.querySelectorAll('main b').length") == chromium.run(
         "return document.querySelectorAll('.eq b').length"
     )
-    shown = "return [...document.querySelectorAll('#a-1 title')].map(e => e.textContent)"
-    assert chromium.run(shown) == names
+    text = "return [...document.querySelectorAll('#a-1 title')].map(e => e.textContent)"
+    assert chromium.run(text) == names
     assert "ü" in chromium.run("return document.getElementById('a-1').textContent")
-    told = "return ['verdict', 'example-value'].map(id => document.getElementById(id).textContent)"
-    verdict, example = chromium.run(told)
+    message = "return ['verdict', 'example-value'].map(id => document.getElementById(id).textContent)"
+    verdict, example = chromium.run(message)
     label = chromium.run("return className(DATA.observed.labels[state.example])")
     assert f"takes this “{label}” for “" in verdict
     assert example.endswith(f", “{label}”")
@@ -208,6 +208,6 @@ def test_thinned_epochs_are_said_to_be(chromium: Browser, page: str, named: Path
     chromium.open((tmp_path / "long" / "report.html").as_uri(), 800)
     assert chromium.log() == []
     for section in ("curves", "timings"):
-        told = chromium.run(f"return document.getElementById('{section}').textContent")
-        assert "Of the 2,501 epochs, 2,000 are drawn" in told
+        message = chromium.run(f"return document.getElementById('{section}').textContent")
+        assert "Of the 2,501 epochs, 2,000 are drawn" in message
     assert "2,501" in chromium.run("return document.getElementById('tiles').textContent")

@@ -59,9 +59,9 @@ def _tensors() -> dict[str, torch.Tensor]:
 def test_round_trip(tmp_path: Path, dtype: torch.dtype, cost: str) -> None:
     net = bp.Network.create([5, 4, 6, 3], hidden=["relu", "gelu"], cost=cost, seed=2, dtype=dtype)
     bp.save(tmp_path / NAME, net)
-    found = bp.load(tmp_path / NAME)
-    assert (found.sizes, found.activations, found.cost_function) == (net.sizes, net.activations, net.cost_function)
-    for got, wanted in zip(_parameters(found), _parameters(net), strict=True):
+    loaded = bp.load(tmp_path / NAME)
+    assert (loaded.sizes, loaded.activations, loaded.cost_function) == (net.sizes, net.activations, net.cost_function)
+    for got, wanted in zip(_parameters(loaded), _parameters(net), strict=True):
         assert torch.equal(got, wanted)
         assert got.dtype == dtype
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -71,8 +71,8 @@ def test_where_the_training_stands_comes_back(tmp_path: Path) -> None:
     position = bp.Position(7, 130, 0.1 + 0.2, 1 / 3)
     chosen = {"seed": 2**32 - 1, "lr": 0.1, "engine": "auto", "of": [1, {"two": None}]}
     bp.save(tmp_path / NAME, bp.Network.create([5, 3]), position=position, settings=chosen)
-    found = bp.load_checkpoint(tmp_path / NAME)
-    assert (found.position, found.settings, found.optimizer) == (position, chosen, None)
+    loaded = bp.load_checkpoint(tmp_path / NAME)
+    assert (loaded.position, loaded.settings, loaded.optimizer) == (position, chosen, None)
 
 
 OPTIMISERS: list[tuple[type[torch.optim.Optimizer], dict[str, Any]]] = [
@@ -102,12 +102,12 @@ def test_an_optimisers_state_comes_back_to_the_bit(
     steps(net, optimizer, 3)
     bp.save(tmp_path / NAME, net, optimizer=optimizer)
     steps(net, optimizer, 3)
-    found = bp.load_checkpoint(tmp_path / NAME)
-    again = kind(_parameters(found.net), **arguments)
-    assert found.optimizer is not None
-    again.load_state_dict(found.optimizer)
-    steps(found.net, again, 3)
-    assert all(torch.equal(a, b) for a, b in zip(_parameters(found.net), _parameters(net), strict=True))
+    loaded = bp.load_checkpoint(tmp_path / NAME)
+    again = kind(_parameters(loaded.net), **arguments)
+    assert loaded.optimizer is not None
+    again.load_state_dict(loaded.optimizer)
+    steps(loaded.net, again, 3)
+    assert all(torch.equal(a, b) for a, b in zip(_parameters(loaded.net), _parameters(net), strict=True))
 
 
 def test_own_entries_cant_be_saved_by_name(tmp_path: Path) -> None:
@@ -291,10 +291,10 @@ def test_any_mutation_is_refused_or_loads_equal(tmp_path_factory: pytest.TempPat
         mutated = checkpoint._sealed(mutated[: place.start] + checkpoint.ZEROS.encode() + mutated[place.stop :])
     path.write_bytes(mutated)
     try:
-        found = bp.load(path)
+        loaded = bp.load(path)
     except bp.CheckpointError:
         return
-    assert all(t.isfinite().all() for t in _parameters(found))
+    assert all(t.isfinite().all() for t in _parameters(loaded))
 
 
 def test_a_damaged_file_names_the_one_before_it_which_loads(tmp_path: Path) -> None:
@@ -306,9 +306,9 @@ def test_a_damaged_file_names_the_one_before_it_which_loads(tmp_path: Path) -> N
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(bp.CheckpointError, match=r"the file before it is .*net\.previous\.safetensors"):
         bp.load(path)
-    found, where = newest(path)
+    loaded, where = newest(path)
     assert where == durable.previous(path)
-    assert torch.equal(found.net.layers[0].w, nets[1].layers[0].w)
+    assert torch.equal(loaded.net.layers[0].w, nets[1].layers[0].w)
     path.unlink()
     assert newest(path)[1] == durable.previous(path)
     durable.previous(path).write_bytes(b"")

@@ -141,9 +141,9 @@ def test_only_what_dead_processes_left_is_swept_up(tmp_path: Path) -> None:
     gone = subprocess.Popen(["true"])  # noqa: S607
     gone.wait()
     dead = [tmp_path / f".file.bin.{gone.pid}-0a.tmp", tmp_path / f".file.bin.{gone.pid}-0a.old"]
-    kept = [tmp_path / f".file.bin.{pid}-0a.tmp" for pid in (os.getpid(), os.getppid(), "mine")]
-    kept += [tmp_path / f".other.bin.{gone.pid}-0a.tmp"]
-    for each in dead + kept:
+    previous_file = [tmp_path / f".file.bin.{pid}-0a.tmp" for pid in (os.getpid(), os.getppid(), "mine")]
+    previous_file += [tmp_path / f".other.bin.{gone.pid}-0a.tmp"]
+    for each in dead + previous_file:
         each.touch()
     durable.write(path, NEW)
-    assert sorted(tmp_path.iterdir()) == sorted([*kept, path, durable.previous(path)])
+    assert sorted(tmp_path.iterdir()) == sorted([*previous_file, path, durable.previous(path)])

@@ -37,13 +37,8 @@ def _data(net: bp.Network) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _train(net: bp.Network, start: bp.Position | None = None, **arguments: Any) -> Iterator[bp.Record]:
     """lr changes with the epoch: it is asked for again where a run goes on."""
-    return bp.train(
-        net,
-        _data(net),
-        validation=_data(net),
-        start=start,
-        **{"epochs": EPOCHS, "batch_size": BATCH, "lr": lambda epoch: 0.3 / epoch, "seed": 7, **arguments},
-    )
+    settings: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "lr": lambda epoch: 0.3 / epoch, "seed": 7}
+    return bp.train(net, _data(net), validation=_data(net), start=start, **{**settings, **arguments})
 
 
 def _figures(records: list[bp.Record]) -> list[tuple[object, ...]]:

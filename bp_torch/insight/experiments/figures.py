@@ -217,7 +217,7 @@ def mislabelled(numbers: dict[str, Any], images: Tensor) -> Figure:
     panels: Sequence[Axes] = list(figure.subplots(5, math.ceil(len(images) / 5), squeeze=False).flat)
     for panel in panels:
         panel.axis("off")
-    for panel, image, row in zip(panels, images, numbers["shown"], strict=False):
+    for panel, image, row in zip(panels, images, numbers["images"], strict=False):
         panel.imshow(image.view(side, side).numpy(), cmap="gray_r", vmin=0, vmax=1)
         panel.set_title(f"label {row['label']}, read {row['read']}\nnorm {row['norm']:.0f}", fontsize=9)
     return figure

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from bp_torch import checks
@@ -200,14 +199,14 @@ def _trained(
             yield epoch + min(1.0, n * part / len(x))
 
 
-def mislabelled(seed: int, data: Data, *, epochs: int = 12, shown: int = 40) -> Result:
+def mislabelled(seed: int, data: Data, *, epochs: int = 12, count: int = 40) -> Result:
     """The training images that pull hardest at a trained network, with their labels and what the network reads."""
     net = Network.create([data.inputs, 100, 10], hidden="relu", cost="softmax_cross_entropy", seed=seed)
     for _ in train(net, data.train, epochs=data.epochs(epochs), batch_size=32, lr=LR, seed=seed):
         pass
     x, labels = data.train
     norms, outputs = per_example.gradient_norms(net, x, labels), net.forward(x).a[-1]
-    top = norms.argsort(descending=True, stable=True)[:shown]
+    top = norms.argsort(descending=True, stable=True)[:count]
     read, sure = outputs.argmax(1), outputs.amax(1)
     rows = [
         {"image": i, "label": int(labels[i]), "read": int(read[i]), "sure": sure[i].item(), "norm": norms[i].item()}
@@ -222,12 +221,12 @@ def mislabelled(seed: int, data: Data, *, epochs: int = 12, shown: int = 40) -> 
         "median_norm": norms.median().item(),
         "misread_of_shown": (read[top] != labels[top]).double().mean().item(),
         "misread_of_all": (read != labels).double().mean().item(),
-        "shown": rows,
+        "images": rows,
     }
     return Result(
         numbers,
         figures.mislabelled(numbers, x[top]),
-        f"The {shown} largest gradient norms are {rows[-1]['norm']:.0f} to {rows[0]['norm']:.0f}, the median of "
+        f"The {count} largest gradient norms are {rows[-1]['norm']:.0f} to {rows[0]['norm']:.0f}, the median of "
         f"{len(x):,} is {numbers['median_norm']:.2g}. The network reads {numbers['misread_of_shown']:.0%} of these "
         f"images otherwise than their label says, and {numbers['misread_of_all']:.1%} of all.",
     )

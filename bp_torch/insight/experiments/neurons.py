@@ -73,7 +73,7 @@ def big_picture(seed: int, *, sizes: Sequence[int] = (4, 6, 5, 3), examples: int
         for j in range(layer.w.shape[0])
         for k in range(layer.w.shape[1])
     ]
-    errors, shown = {}, {}
+    errors, one_weight = {}, {}
     for dtype in (torch.float32, torch.float64):
         net = double.to(dtype)
         changes = [cost_changes(net, x.to(dtype), y, weight, steps) for weight in weights]
@@ -84,7 +84,7 @@ def big_picture(seed: int, *, sizes: Sequence[int] = (4, 6, 5, 3), examples: int
         name = str(dtype).removeprefix("torch.")
         errors[name] = [_quantiles(at_step) for at_step in zip(*relative, strict=True)]
         largest = max(range(len(weights)), key=lambda i: abs(changes[i].predicted[0]))
-        shown[name] = {"weight": weights[largest], **changes[largest]._asdict()}
+        one_weight[name] = {"weight": weights[largest], **changes[largest]._asdict()}
     by_path, by_sweep = (
         torch.cat([t.flatten() for layer in layers for t in layer])
         for layers in (path_gradients(double, x, y), double.gradients(x, y))
@@ -93,7 +93,7 @@ def big_picture(seed: int, *, sizes: Sequence[int] = (4, 6, 5, 3), examples: int
     numbers = {
         "sizes": double.sizes,
         "steps": steps,
-        "one_weight": shown,
+        "one_weight": one_weight,
         "relative_errors_10_50_90_percent": errors,
         "path_sums": by_path.tolist(),
         "gradients": by_sweep.tolist(),

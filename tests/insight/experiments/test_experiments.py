@@ -144,8 +144,8 @@ def test_feedback(run: Run) -> None:
 
 
 def test_mislabelled(run: Run) -> None:
-    numbers, _ = run("mislabelled", epochs=1, shown=7)
-    norms = [row["norm"] for row in numbers["shown"]]
+    numbers, _ = run("mislabelled", epochs=1, count=7)
+    norms = [row["norm"] for row in numbers["images"]]
     assert norms == sorted(norms, reverse=True)
     assert len(norms) == 7
     assert norms[-1] > 10 * numbers["median_norm"]
@@ -159,8 +159,8 @@ def test_wrong_labels_are_found() -> None:
     y = y.clone()
     y[::100] = (y[::100] + 3) % 10
     data = images.Data("digits", (x, y), test)
-    numbers = images.mislabelled(0, data, epochs=1, shown=len(wrong)).numbers
-    assert len(wrong & {row["image"] for row in numbers["shown"]}) > 0.7 * len(wrong)
+    numbers = images.mislabelled(0, data, epochs=1, count=len(wrong)).numbers
+    assert len(wrong & {row["image"] for row in numbers["images"]}) > 0.7 * len(wrong)
 
 
 def test_the_same_seed_gives_the_same_numbers(run: Run) -> None:
