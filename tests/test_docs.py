@@ -15,6 +15,8 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
         "README.md",
         "CONTRIBUTING.md",
         "docs/chapter.md",
+        "docs/exercises.md",
+        "docs/guide.md",
         "docs/experiments.md",
         "docs/reliability.md",
         "docs/tutorial.md",

@@ -31,6 +31,44 @@ def contenders(path: Path, shapes: list[dict[str, Any]]) -> None:
     figure.savefig(path, dpi=100)
 
 
+PEERS = {
+    "JAX jit + scan": "o",
+    "torch.compile of the step": "s",
+    "NumPy": "^",
+    "torch autograd": "D",
+    "scikit-learn": "v",
+}
+
+
+def ratios(path: Path, machines: list[dict[str, Any]]) -> None:
+    """Each peer's time over that of bp's fastest row, float32, a panel a machine; right of 1, bp is faster."""
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    panels = figure.subplots(1, len(machines), squeeze=False, sharex=True, sharey=True)[0]
+    for panel, machine in zip(panels, machines, strict=True):
+        for height, shape in enumerate(reversed(machine["shapes"])):
+            medians = {
+                row["name"]: statistics.median(row["times"])
+                for row in shape["rows"]
+                if row["times"] and row["precision"] == "dtype"
+            }
+            ours = min(median for name, median in medians.items() if name.startswith("bp "))
+            for colour, (name, marker) in enumerate(PEERS.items()):
+                if name in medians:
+                    label = name if height == 0 else None
+                    panel.plot(medians[name] / ours, height, marker, color=f"C{colour}", label=label)
+        names = [f"{'-'.join(map(str, shape['sizes']))}\nbatch {shape['batch_size']}" for shape in machine["shapes"]]
+        panel.set_yticks(range(len(names)), reversed(names), fontsize=8)
+        panel.set_ylim(-0.5, len(names) - 0.5)
+        panel.axvline(1, color="black", linewidth=0.8)
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:g} ×")
+        panel.grid(axis="x", which="both", alpha=0.3)
+        panel.set_title(machine["machine"].split(";")[0], fontsize=9)
+        panel.set_xlabel("time of a step over bp's", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(PEERS), fontsize=9)
+    figure.savefig(path, dpi=100)
+
+
 def growth(path: Path, results: dict[str, list[dict[str, Any]]]) -> None:
     """µs a step against the width of one hidden layer, and against the number of hidden layers of 256."""
     figure = Figure(figsize=(10, 4), layout="constrained")

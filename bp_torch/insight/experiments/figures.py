@@ -61,8 +61,8 @@ def speed_of_backprop(numbers: dict[str, Any]) -> Figure:
     panel.set_ylim(top=panel.get_ylim()[1] * 1e5)
     panel.legend(fontsize=9, loc="upper left")
     _ticked(panel.yaxis)
-    ratio.plot(weights, [1 + row["backward_to_forward"] for row in rows], "^-", color=BLUE)
-    ratio.set(xlabel="weights", ylabel="(forward + backward) / forward", xscale="log", ylim=(0, None))
+    ratio.plot(weights, [row["backward_to_forward"] for row in rows], "^-", color=BLUE)
+    ratio.set(xlabel="weights", ylabel="backward pass / forward pass", xscale="log", ylim=(0, None))
     ratio.grid(alpha=0.3)
     return figure
 
@@ -156,7 +156,10 @@ def vanishing(numbers: dict[str, Any]) -> Figure:
 def saturation(numbers: dict[str, Any]) -> Figure:
     """Cost, output and ∂C/∂w of the neuron by epoch, from both starts; a row for each cost."""
     figure = _figure(
-        "A saturated neuron is slow to start by the quadratic cost; by the cross-entropy it is fastest at once", 12, 6
+        "From a saturated start (red), w learns slowly at first by the quadratic cost, fastest at first by the "
+        "cross-entropy",
+        12,
+        6,
     )
     panels = figure.subplots(2, 3, sharex=True)
     costs = {"quadratic": "quadratic cost", "binary_cross_entropy": "cross-entropy"}
