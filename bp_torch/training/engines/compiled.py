@@ -78,7 +78,7 @@ def compiled(job: Job) -> Run:
     from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException  # takes seconds to import
 
     # torch counts compilations by code object and refuses the ninth; each network is one, so each gets its own object.
-    # torch.compile(isolate_recompiles=True) does the same, and is not yet in torch 2.10.
+    # torch.compile(isolate_recompiles=True) does the same in torch 2.14, and is not there in 2.10.
     unrolled.__code__ = unrolled.__code__.replace()
     function = torch.compile(unrolled, fullgraph=True, dynamic=False)
 
