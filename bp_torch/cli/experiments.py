@@ -1,6 +1,7 @@
 """Runs an experiment of the chapter's, and ends in a picture and its numbers: NAME.png and NAME.json.
 
-Each takes less than two minutes on two cores of a CPU, and comes to the same numbers for the same seed (times aside).
+Each takes less than two minutes on two cores of a CPU, and comes to the same numbers for the same seed on one machine
+(times aside).
 """
 
 import argparse

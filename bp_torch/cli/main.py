@@ -8,10 +8,13 @@ import argparse
 import importlib
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
+
+from bp_torch.version import VERSION
 
 COMMANDS = {
     "train": "trains a network and keeps the run in a folder",
@@ -34,6 +37,7 @@ def main(program: str | None = None) -> NoReturn:
             epilog="\n".join(["programs:", *(f"  {name:<12} {what}" for name, what in COMMANDS.items())]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        parser.add_argument("--version", action="version", version=f"bp_torch {VERSION}")
         parser.add_argument("program", choices=COMMANDS, metavar="PROGRAM", help=", ".join(COMMANDS))
         program = parser.parse_args(arguments[:1]).program
         arguments = arguments[1:]
@@ -46,6 +50,7 @@ def main(program: str | None = None) -> NoReturn:
             description=module.__doc__,
             epilog="\n  ".join(["examples:", *(typed(command, *example) for example in module.EXAMPLES)]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         module.add_options(parser)
         options = parser.parse_args(arguments)
@@ -72,6 +77,9 @@ def ends(program: str, run: Callable[[], int]) -> NoReturn:
             code = run()
     except (DivergenceError, EngineError) as error:
         code = _say(program, error, 1)
+    except BrokenPipeError:  # whoever read what is printed has gone; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
     except (ValueError, OSError, DataError, CheckpointError) as error:
         code = _say(program, as_options(str(error)), 2)
     except (RuntimeError, MemoryError) as error:

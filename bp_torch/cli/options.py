@@ -10,15 +10,20 @@ from bp_torch.recipe import Recipe
 from bp_torch.runs.config import Config
 
 FIELDS = {each.name: each for each in (*fields(Config), *fields(Recipe)) if "help" in each.metadata}
-DATA = ("dataset", "data_dir", "target", "device")
+DATA = ("dataset", "data_dir", "target")
 
 
-def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS) -> None:
-    """An option for each of these fields. One that is not given is no attribute of what is parsed."""
+def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, default: str | None = None) -> None:
+    """An option for each of these fields. One that is not given is no attribute of what is parsed.
+
+    default: what the help gives as their default; the fields' own if left out.
+    """
     for name in names:
         each = FIELDS[name]
         help_, kind = each.metadata["help"], each.metadata["kind"]
-        if each.default not in (None, MISSING) and "default" not in help_:
+        if default is not None:
+            help_ = f"{help_.split(' (default')[0]} (default: {default})"
+        elif each.default not in (None, MISSING) and "default" not in help_:
             help_ += f" (default: {each.default:g})" if kind is float else f" (default: {each.default})"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
@@ -37,4 +42,5 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """A run's folder, and the data in the place of its own."""
     parser.add_argument("folder", metavar="RUN", type=Path, help="the run's folder")
-    add_fields(parser, DATA)
+    add_fields(parser, DATA, default="the run's own")
+    add_fields(parser, ["device"])

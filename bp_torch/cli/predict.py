@@ -23,9 +23,8 @@ EXAMPLES = [["runs/mine"], ["runs/mine", "seven.png", "photo.jpg"]]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="*", type=Path, help="one digit each, dark on light or the reverse"
-    )
+    images = "files of one digit each, dark on light or the reverse (default: the run's test set)"
+    parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, default=[], help=images)
 
 
 def run(options: argparse.Namespace) -> int:

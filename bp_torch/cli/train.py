@@ -4,6 +4,7 @@ Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic
 """
 
 import argparse
+import math
 import textwrap
 import time
 from contextlib import AbstractContextManager
@@ -94,7 +95,7 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     records, began = list(earlier), time.perf_counter()
     with held_back() as signals:
         training = runs.train(session, stop=lambda: bool(signals))
-        records += with_progress(training, epochs, len(earlier))
+        records += with_progress(training, epochs, len(earlier), validation="test")
     if signals:
         position = load_checkpoint(folder / WEIGHTS).position
         print(
@@ -102,8 +103,13 @@ def _train(session: Session, options: argparse.Namespace) -> int:
             f"{folder / WEIGHTS}. To go on: {typed('train', '--resume', folder)}"
         )
         return 128 + signals[0]
-    if len(records) > len(earlier):
-        print(f"Trained for {len(records) - len(earlier)} epochs in {time.perf_counter() - began:.1f} s.")
+    trained = records[len(earlier) :]
+    if trained:
+        seconds, all_seconds = math.fsum(record.seconds for record in trained), time.perf_counter() - began
+        print(
+            f"Trained for {len(trained)} epoch{'s' * (len(trained) > 1)} in {seconds:.1f} s, {all_seconds:.1f} s with "
+            "evaluating, saving and drawing."
+        )
     print(_summary(records))
     print(f"The run is in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}.")
     print(f"A report of it: {typed('report', folder)}")
@@ -121,6 +127,10 @@ def _introduce(session: Session) -> None:
         f"η = {recipe.lr:g}, batches of {recipe.batch_size}, {recipe.epochs} epochs; on {config.dataset}, "
         f"{config.device}; run folder {folder}"
     )
+    if config.init == "normal":
+        print(
+            "With weights from N(0, 1), the book's own, a digit may be learned late or never; --init scaled avoids it."
+        )
     if named.is_table(config.dataset):
         classes = textwrap.shorten(", ".join(data.classes or ()), 100)
         kinds = f"{len(data.classes)} classes, {classes}" if data.classes else "real-valued"
@@ -131,7 +141,10 @@ def _summary(records: list[Record]) -> str:
     if records[-1].validation_accuracy is None:
         costs = {record.epoch: record.validation_cost or 0.0 for record in records}
         best = min(costs, key=costs.__getitem__)
-        return f"Test cost: final {costs[len(costs)]:.5f}, best {costs[best]:.5f} (epoch {best})."
+        return f"Test cost: {costs[len(costs)]:.5f} at the end; the lowest was {costs[best]:.5f}, in epoch {best}."
     accuracies = {record.epoch: record.validation_accuracy or 0.0 for record in records}
     best = max(accuracies, key=accuracies.__getitem__)
-    return f"Test accuracy: final {accuracies[len(accuracies)]:.2%}, best {accuracies[best]:.2%} (epoch {best})."
+    return (
+        f"Test accuracy: {accuracies[len(accuracies)]:.2%} at the end; the highest was {accuracies[best]:.2%}, in "
+        f"epoch {best}, whose weights are not kept."
+    )

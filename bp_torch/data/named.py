@@ -71,6 +71,18 @@ def load(
     return part._replace(x=part.x.to(device, dtype), y=y)
 
 
+def scaling(name: str, target: str) -> dict[str, object]:
+    """How a table's cells were made into numbers, as JSON can hold it: see `Table`."""
+    both = _table(name, target)
+    return {
+        "columns": both.columns,
+        "mean": both.mean.tolist(),
+        "scale": both.scale.tolist(),
+        "target_mean": both.target_mean,
+        "target_scale": both.target_scale,
+    }
+
+
 _table = functools.cache(lambda path, target: table(path, target=target))  # both parts from one reading
 
 

@@ -24,8 +24,8 @@ from bp_torch.training import engines
 
 FILE = "config.json"
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-ABOUT = {"sizes": list, "classes": list, "versions": dict}  # what else the file holds, for its reader
-KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
+ABOUT = {"sizes": list, "classes": list, "versions": dict, "table": dict}  # what else the file holds, for its reader
+KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "names with values"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,13 @@ class Config:
     """What a run was asked for.
 
     dataset: a name of `DATASETS`, or a table's path. data_dir: where its files are or go. target: a table's column.
-    device: "auto" is CUDA where there is one. hidden: the widths of the hidden layers, "100,50". activation, cost,
-    init, dtype: as `Network.create` takes them, by name. checkpoint_every: in epochs; below 1, a share of one.
-    recipe: how it is trained. sha256: what the data is recognised by, None where its files are verified anyway.
-    about: sizes of the layers, names of the classes and versions, for who reads the file.
+    device: "auto" is CUDA where there is one.
+    hidden: the widths of the hidden layers, "100,50" or [100, 50]. activation, cost, init, dtype: as `Network.create`
+        takes them, by name.
+    checkpoint_every: in epochs; below 1, a share of one.
+    recipe: how it is trained; its lr is a number.
+    sha256: what the data is recognised by; None where its files are verified anyway.
+    about: for who reads the file: sizes of the layers, names of the classes, versions, and a table's scaling.
 
     Raises ValueError for a name or a number that can't be used, before anything is loaded.
     """
@@ -63,6 +66,11 @@ class Config:
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.hidden, str):
+            widths = self.hidden if isinstance(self.hidden, (list, tuple)) else [self.hidden]
+            object.__setattr__(self, "hidden", ",".join(map(str, widths)))
+        if callable(self.recipe.lr):
+            raise ValueError("lr must be a number in a run, since its config is kept as text")
         if self.dataset not in DATASETS and not is_table(self.dataset):
             raise ValueError(f"unknown dataset {self.dataset!r}: choose one of {', '.join(DATASETS)}, or a FILE.csv")
         if is_table(self.dataset) != (self.target is not None):

@@ -53,10 +53,12 @@ def load_test_set(
     if named.is_table(name):
         if Path(name).is_file() and named.checksum(name) != config.sha256:
             raise ValueError(
-                f"{name} is not, or is no longer, the table that {run.folder} was trained on: its scaling and its "
-                "test rows would be others; train on it"
+                f"{name} is not, or is no longer, the table that {run.folder} was trained on, so that its test rows "
+                "would be others; to predict rows of another table, see docs/guide.md"
             )
         target = target or config.target
+        if target != config.target:
+            raise ValueError(f"{run.folder} predicts {config.target!r}, not {target!r}")
     test = named.load(name, "test", root=data_dir, target=target, device=like.device, dtype=like.dtype)
     if test.x.shape[1] != run.net.sizes[0]:
         raise ValueError(f"{name} has {test.x.shape[1]} inputs, and {run.folder} was trained on {run.net.sizes[0]}")

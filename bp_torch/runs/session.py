@@ -101,6 +101,8 @@ def train(session: Session, stop: Callable[[], bool] = lambda: False) -> Iterato
     stop: asked after every few batches; where it says so, the run is saved and ends there. Raises DivergenceError; what
     was learned until then stays.
     """
+    if not isinstance(session, Session):
+        raise ValueError("train takes an open run: with runs.begin(config, folder) as session: runs.train(session)")
     folder, config, net, data, test, position, earlier = session
     recipe, batches = config.recipe, -(-len(data.x) // config.recipe.batch_size)
     between = max(1, round(config.checkpoint_every * batches))  # batches between two checkpoints
@@ -177,6 +179,7 @@ def _prepared(config: Config, folder: Path) -> Session:
         about={
             "sizes": net.sizes,
             "classes": data.classes,
+            **({"table": named.scaling(config.dataset, str(config.target))} if named.is_table(config.dataset) else {}),
             "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         },
     )

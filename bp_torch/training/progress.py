@@ -30,31 +30,34 @@ def fit(
     return list(with_progress(records, recipe.epochs, 0 if start is None else start.epoch - 1))
 
 
-def with_progress(records: Iterable[Record], epochs: int, done: int = 0) -> Iterator[Record]:
+def with_progress(
+    records: Iterable[Record], epochs: int, done: int = 0, validation: str = "validation"
+) -> Iterator[Record]:
     """Passes the records through, each displayed on a bar on a terminal (stderr), else on a line of its own (stdout).
 
-    done: epochs of a run that goes on. A record in the midst of an epoch is not displayed.
+    done: epochs of a run that goes on. validation: what the validation data is called. A record in the midst of an
+    epoch is not displayed.
     """
     if sys.stderr.isatty():
         with tqdm(total=epochs, initial=done, unit="epoch") as bar:
             for record in records:
                 if record.whole:
-                    bar.set_postfix_str(_figures(record), refresh=False)
+                    bar.set_postfix_str(_figures(record, validation), refresh=False)
                     bar.update()
                 yield record
     else:
         for record in records:
             if record.whole:
-                print(f"epoch {record.epoch:{len(str(epochs))}}/{epochs}  {_figures(record)}", flush=True)
+                print(f"epoch {record.epoch:{len(str(epochs))}}/{epochs}  {_figures(record, validation)}", flush=True)
             yield record
 
 
-def _figures(record: Record) -> str:
+def _figures(record: Record, validation: str) -> str:
     parts = [f"cost {record.cost:.5f}"]
     if record.validation_cost is not None:
-        parts.append(f"validation cost {record.validation_cost:.5f}")
+        parts.append(f"{validation} cost {record.validation_cost:.5f}")
     if record.validation_accuracy is not None:
-        parts.append(f"accuracy {record.validation_accuracy:.2%}")
+        parts.append(f"{validation} accuracy {record.validation_accuracy:.2%}")
     parts.append(f"{record.seconds:.2f} s")
     parts.append(f"{record.examples_per_second:,.0f} examples/s")
     return "  ".join(parts)

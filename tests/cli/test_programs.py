@@ -47,7 +47,7 @@ def test_training_ends_in_a_run_folder_and_a_summary(trained: tuple[Path, str]) 
     assert [record["epoch"] for record in metrics] == list(range(1, 31))
     best = max(record["validation_accuracy"] for record in metrics)
     assert best >= 0.96
-    assert f"final {metrics[-1]['validation_accuracy']:.2%}, best {best:.2%}" in printed
+    assert f"{metrics[-1]['validation_accuracy']:.2%} at the end; the highest was {best:.2%}" in printed
     assert str(out / "curve.png") in printed
     for name in ("curve.png", "confusion.png"):
         with Image.open(out / name) as picture:
@@ -281,7 +281,7 @@ CONFIGS: list[tuple[object, str]] = [
     ({"dataset": "digits", "dtype": ["float32"]}, "dtype is ['float32'], not text"),
     ({"dataset": "digits", "classes": "ab"}, "classes is 'ab', not a list"),
     ({"dataset": "digits", "classes": ["a", None]}, "classes holds what is no name"),
-    ({"dataset": "digits", "versions": [1]}, "versions is [1], not a table"),
+    ({"dataset": "digits", "versions": [1]}, "versions is [1], not names with values"),
 ]
 
 

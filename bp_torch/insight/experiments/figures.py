@@ -120,7 +120,11 @@ def slow_learning(numbers: dict[str, Any]) -> Figure:
 
 def vanishing(numbers: dict[str, Any]) -> Figure:
     """‖δˡ‖ by hidden layer: before training beside the book's, and by epoch; a column for each depth."""
-    figure = _figure("The earlier a hidden layer, the slower it learns", 13, 8.5)
+    figure = _figure(
+        "The earlier a hidden layer, the smaller its error: before training by the mean, and later for single examples",
+        13,
+        8.5,
+    )
     rows = numbers["rows"]
     panels = figure.subplots(3, len(rows), sharey="row", squeeze=False)
     for (initial, of_mean, of_examples), row in zip(panels.T, rows, strict=True):
@@ -156,7 +160,7 @@ def vanishing(numbers: dict[str, Any]) -> Figure:
 def saturation(numbers: dict[str, Any]) -> Figure:
     """Cost, output and ∂C/∂w of the neuron by epoch, from both starts; a row for each cost."""
     figure = _figure(
-        "From a saturated start (red), w learns slowly at first by the quadratic cost, fastest at first by the "
+        "From a saturated start (solid), w learns slowly at first by the quadratic cost, fastest at first by the "
         "cross-entropy",
         12,
         6,
