@@ -37,9 +37,24 @@ def seed(value: object) -> int:
 
 def positive(what: str, value: object) -> float:
     """`value` as a float, if it is positive and finite."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
-        raise ValueError(f"{what} must be a positive, finite number, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < _float(value) < math.inf:
+        raise ValueError(f"{what} must be a positive, finite number, not {_in_words(value)}")
     return float(value)
+
+
+def _float(value: Real) -> float:
+    """A number as a float; infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _in_words(value: object) -> str:
+    """A value for a message; a whole number of very many digits by their number."""
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a whole number of over 30 digits"
+    return repr(value)
 
 
 def available_device(device: str | torch.device) -> torch.device:

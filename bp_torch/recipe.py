@@ -78,6 +78,9 @@ class Recipe:
         if self.lr is not None and not callable(self.lr):
             put(self, "lr", checks.positive("lr", self.lr))
         put(self, "seed", checks.seed(self.seed))
+        for name in ("engine", "precision"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a name, not {getattr(self, name)!r}")
         put(self, "precision", RENAMED.get(self.precision, self.precision))
 
 
@@ -99,6 +102,8 @@ def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
     for name in settings:
         if name not in FIELDS:
             raise TypeError(f"there is no setting {name!r}: there are {', '.join(FIELDS)}")
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a bp.Recipe, not {type(recipe).__name__}: name settings as keywords")
     return replace(recipe or Recipe(), **settings)
 
 

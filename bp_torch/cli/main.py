@@ -1,7 +1,7 @@
 """Which program runs, how it is typed, and how it ends.
 
 Bad input ends in one sentence and exit code 2. A divergence, and what memory doesn't hold, end in one sentence and exit
-code 1. There is no traceback.
+code 1. There is no traceback, once the package is imported.
 """
 
 import argparse

@@ -9,9 +9,14 @@ from bp_torch.cli.options import FIELDS
 
 
 def as_options(message: str) -> str:
-    """A message that begins with a setting's name, with the option's name in its place: --batch-size for batch_size."""
-    name, space, rest = message.partition(" ")
-    return f"--{name.replace('_', '-')}{space}{rest}" if name in FIELDS else message
+    """A message that says what a setting must be, with the option's name in its place: --batch-size for batch_size."""
+    name, must, rest = message.partition(" must ")
+    option = CALLED.get(name, name)
+    return f"--{option.replace('_', '-')}{must}{rest}" if must and option in FIELDS else message
+
+
+CALLED = {"root": "data_dir"}
+"""Settings that an option calls otherwise."""
 
 
 @contextmanager

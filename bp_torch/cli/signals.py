@@ -12,7 +12,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM ends the process as an exception does, so that what has to be cleaned up is."""
+    """SIGTERM ends the process as an exception does, so that what has to be cleaned up is; ignored, it stays so."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        yield
+        return
 
     def end(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)
@@ -28,7 +31,7 @@ def terminable() -> Iterator[None]:
 def held_back() -> Iterator[list[signal.Signals]]:
     """Holds back the first SIGINT or SIGTERM: it is in the list, and who looks there stops. A second one ends all.
 
-    A signal that the process was started to ignore (by nohup, say) stays ignored.
+    A signal that the process was started to ignore, as a shell's background jobs ignore SIGINT, stays ignored.
     """
     received: list[signal.Signals] = []
     heeded = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]

@@ -56,9 +56,8 @@ def _opened(options: argparse.Namespace) -> AbstractContextManager[Session]:
     if options.out is not None:
         raise ValueError("--resume goes on in the run's own folder: leave --out away")
     folder = Path(options.resume)
-    if not (folder / configuration.FILE).is_file():
-        raise ValueError(f"--resume {folder} is not a run that training started: it has no {configuration.FILE}")
-    return runs.resume(folder, _moved(folder, configuration.read(folder), asked))
+    config = _moved(folder, configuration.read(folder), asked) if (folder / configuration.FILE).is_file() else None
+    return runs.resume(folder, config)
 
 
 def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
@@ -67,8 +66,11 @@ def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
         asked = {**asked, "device": runs.device_of("auto")}
     wanted = Config.of({**config.settings(), **asked})
     table = asked.get("dataset")
-    if table and named.is_table(table) and Path(table).is_file() and named.checksum(table) == config.sha256:
-        config = replace(config, dataset=wanted.dataset)
+    if table and named.is_table(table) and Path(table).is_file():
+        path = str(Path(table).resolve())
+        wanted = replace(wanted, dataset=path)
+        if named.checksum(path) == config.sha256:
+            config = replace(config, dataset=path)
     config = replace(config, data_dir=wanted.data_dir)
     of_run, on_line = config.settings(), wanted.settings()
     for name in asked:
@@ -82,7 +84,7 @@ def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
 
 
 def _train(session: Session, options: argparse.Namespace) -> int:
-    folder, config, net, data, _, position, earlier = session
+    folder, config, net, data, _, position, earlier, _ = session
     epochs = config.recipe.epochs
     _introduce(session)
     if options.check:
@@ -96,7 +98,7 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     with held_back() as signals:
         training = runs.train(session, stop=lambda: bool(signals))
         records += with_progress(training, epochs, len(earlier), validation="test")
-    if signals:
+    if signals and len(records) < epochs:
         position = load_checkpoint(folder / WEIGHTS).position
         print(
             f"Stopped by {signals[0].name} in epoch {position.epoch}, after batch {position.batch}; saved in "
@@ -105,7 +107,8 @@ def _train(session: Session, options: argparse.Namespace) -> int:
         return 128 + signals[0]
     trained = records[len(earlier) :]
     if trained:
-        seconds, all_seconds = math.fsum(record.seconds for record in trained), time.perf_counter() - began
+        seconds = math.fsum(record.seconds for record in trained) - position.seconds  # of before it was resumed
+        all_seconds = time.perf_counter() - began
         print(
             f"Trained for {len(trained)} epoch{'s' * (len(trained) > 1)} in {seconds:.1f} s, {all_seconds:.1f} s with "
             "evaluating, saving and drawing."
@@ -127,7 +130,7 @@ def _introduce(session: Session) -> None:
         f"η = {recipe.lr:g}, batches of {recipe.batch_size}, {recipe.epochs} epochs; on {config.dataset}, "
         f"{config.device}; run folder {folder}"
     )
-    if config.init == "normal":
+    if config.init == "normal" and config.dataset == "mnist":
         print(
             "With weights from N(0, 1), the book's own, a digit may be learned late or never; --init scaled avoids it."
         )
@@ -144,7 +147,8 @@ def _summary(records: list[Record]) -> str:
         return f"Test cost: {costs[len(costs)]:.5f} at the end; the lowest was {costs[best]:.5f}, in epoch {best}."
     accuracies = {record.epoch: record.validation_accuracy or 0.0 for record in records}
     best = max(accuracies, key=accuracies.__getitem__)
+    lost = ", whose weights are not kept" if best < len(accuracies) else ""
     return (
         f"Test accuracy: {accuracies[len(accuracies)]:.2%} at the end; the highest was {accuracies[best]:.2%}, in "
-        f"epoch {best}, whose weights are not kept."
+        f"epoch {best}{lost}."
     )

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bp_torch import checks
 from bp_torch.data.digits import digits
 from bp_torch.data.idx import idx
 from bp_torch.data.mnist import fashion_mnist, kmnist, mnist
-from bp_torch.data.table import table
+from bp_torch.data.table import Table, table
 from bp_torch.errors import DataError
 
 DOWNLOADED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
@@ -52,11 +53,15 @@ def load(
 
     Raises ValueError for arguments that don't go together, DataError for a data set that can't be had or learned from.
     """
+    checks.one_of("split", split, ("train", "test"))
+    if not is_table(name):
+        checks.one_of("dataset", name, DATASETS)
     if is_table(name) != (target is not None):
         raise ValueError("target must name the column to predict where the data set is a FILE.csv, and only there")
     if is_table(name):
         both = _table(name, str(target))
-        part = Split(*(both.train if split == "train" else both.test), both.classes, both.target_scale)
+        x, y = both.train if split == "train" else both.test
+        part = Split(x.clone(), y.clone(), both.classes, both.target_scale)
     elif name == "idx":
         if root is None:
             raise ValueError("root must be the folder of the four IDX files, for the data set idx")
@@ -83,7 +88,15 @@ def scaling(name: str, target: str) -> dict[str, object]:
     }
 
 
-_table = functools.cache(lambda path, target: table(path, target=target))  # both parts from one reading
+def _table(path: str, target: str) -> Table:
+    """The table, read once for all that is asked of it; read again where the file is another or has changed."""
+    file = Path(path).resolve()
+    return _read_table(path, target, str(file), checksum(file) if file.is_file() else None)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_table(path: str, target: str, file: str, content: str | None) -> Table:
+    return table(path, target=target)
 
 
 def is_table(name: str) -> bool:

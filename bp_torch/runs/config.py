@@ -5,8 +5,9 @@ A run depends on it whole: the data set, the network, and the `Recipe` by which 
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,7 +51,7 @@ class Config:
     )
     target: str | None = option(None, "the column of FILE.csv to predict; the others are features", str, "COLUMN")
     device: str = option("auto", "auto (cuda where there is one), cpu, cuda, cuda:N")
-    hidden: str = option("30", "neurons of the hidden layers, as in 100,50", metavar="N,N")
+    hidden: str | int | Sequence[int] = option("30", "neurons of the hidden layers, as in 100,50", metavar="N,N")
     activation: str = option("sigmoid", ", ".join(ACTIVATIONS))
     cost: str = option("quadratic", ", ".join(COSTS))
     init: str | None = option(
@@ -69,6 +70,10 @@ class Config:
         if not isinstance(self.hidden, str):
             widths = self.hidden if isinstance(self.hidden, (list, tuple)) else [self.hidden]
             object.__setattr__(self, "hidden", ",".join(map(str, widths)))
+        for each in _own_fields():
+            _check_kind(each.name, getattr(self, each.name), each.metadata["kind"])
+        if not isinstance(self.recipe, Recipe):
+            raise ValueError(f"recipe must be a bp.Recipe, not {type(self.recipe).__name__}")
         if callable(self.recipe.lr):
             raise ValueError("lr must be a number in a run, since its config is kept as text")
         if self.dataset not in DATASETS and not is_table(self.dataset):
@@ -85,14 +90,15 @@ class Config:
         engines.check_names(self.recipe)
         for width in self.widths:
             checks.whole("every layer size", width, 1)
-        if checks.positive("checkpoint_every", self.checkpoint_every) >= 1 and self.checkpoint_every % 1:
+        object.__setattr__(self, "checkpoint_every", checks.positive("checkpoint_every", self.checkpoint_every))
+        if self.checkpoint_every >= 1 and self.checkpoint_every % 1:
             raise ValueError(f"checkpoint_every must be a whole number or below 1, not {self.checkpoint_every:g}")
 
     @property
     def widths(self) -> list[int]:
         """Neurons of each hidden layer."""
         try:
-            return [int(width) for width in self.hidden.split(",")]
+            return [int(width) for width in str(self.hidden).split(",")]
         except ValueError:
             raise ValueError(f"hidden must list whole numbers, as in 100,50, not {self.hidden!r}") from None
 
@@ -146,7 +152,7 @@ def _own_fields() -> Iterator[Field[Any]]:
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:
-    wanted = (int, float) if kind is float else kind
+    wanted = Real if kind is float else kind
     if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
         raise ValueError(f"{name} is {value!r}, not {KINDS[kind]}")
 

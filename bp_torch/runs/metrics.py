@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from bp_torch import checks
 from bp_torch.saving import durable
 from bp_torch.state import Position
 from bp_torch.training.loop import Record
@@ -14,7 +15,6 @@ from bp_torch.training.loop import Record
 FILE = "metrics.jsonl"
 NAMES = tuple(each.name for each in fields(Record) if each.name != "position")
 REQUIRED = ("epoch", "cost", "seconds")
-MOST = 2**63 - 1
 
 
 def append(folder: Path, record: Record) -> None:
@@ -30,18 +30,18 @@ def write(folder: Path, records: Sequence[Record]) -> None:
     durable.write(folder / FILE, "".join(map(_line, records)).encode())
 
 
-def read(folder: Path) -> list[Record]:
-    """The records of the epochs; none where there is no such file.
+def read(folder: Path, epochs: int | None = None) -> list[Record]:
+    """The records of the epochs, or of so many; none where there is no such file.
 
     A last line without its end is left out: it is being written, or was when the run was killed. Raises ValueError for
-    a file that is damaged.
+    a line that is damaged.
     """
     path = folder / FILE
     if not path.is_file():
         return []
     try:
         lines = path.read_bytes().rpartition(b"\n")[0].decode().split("\n")
-        return [_record(json.loads(line)) for line in lines if line.strip()]
+        return [_record(json.loads(line)) for line in [line for line in lines if line.strip()][:epochs]]
     except (ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
@@ -57,7 +57,7 @@ def _record(values: dict[str, float | None]) -> Record:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             if value is not None or name in REQUIRED:
                 raise ValueError(f"{name} is {value!r}")
-        elif isinstance(value, int) and abs(value) > MOST:
+        elif isinstance(value, int) and abs(value) > checks.MOST:
             raise ValueError(f"{name} is out of range")
     epoch = figures["epoch"]
     if not isinstance(epoch, int) or epoch < 1:

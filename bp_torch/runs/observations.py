@@ -100,7 +100,7 @@ def restore(watch: Watch, folder: Path, until: int) -> None:
 
     Warns where the file is damaged or of other examples, and observes anew.
     """
-    if until < 0 or not (folder / FILE).exists():
+    if not (folder / FILE).exists():
         return
     try:
         earlier = read(folder)

@@ -18,13 +18,17 @@ from bp_torch.training.loop import Record
 
 
 class Run(NamedTuple):
-    """A run as its folder has it: the network as last saved, where it stands, and the records of its epochs."""
+    """A run as its folder has it: the network as last saved, and where it stands."""
 
     folder: Path
     config: Config
     net: Network
     position: Position
-    records: list[Record]
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of its epochs; raises ValueError where their file is damaged."""
+        return metrics.read(self.folder)
 
 
 def read(folder: str | Path, device: str | torch.device = "cpu") -> Run:
@@ -36,7 +40,7 @@ def read(folder: str | Path, device: str | torch.device = "cpu") -> Run:
     if not (folder / WEIGHTS).is_file() or not (folder / configuration.FILE).is_file():
         raise ValueError(f"{folder} is not a run folder: name one that training wrote")
     checkpoint = load_checkpoint(folder / WEIGHTS, device)
-    return Run(folder, configuration.read(folder), checkpoint.net, checkpoint.position, metrics.read(folder))
+    return Run(folder, configuration.read(folder), checkpoint.net, checkpoint.position)
 
 
 def load_test_set(

@@ -17,7 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +44,15 @@ SECONDS_A_WRITE = 5.0  # between writes of the observations, which cost some 10 
 SECONDS_A_STOP = 0.5  # about as long as a signal waits for the next place to stop at
 
 
+@dataclass
+class Status:
+    """What becomes of a session: whether its context is open, whether it has been trained, and what is left to do."""
+
+    is_open: bool = True
+    trained: bool = False
+    finish: Callable[[], None] = lambda: None
+
+
 class Session(NamedTuple):
     """A run that is open for training; its folder is locked against other processes.
 
@@ -56,8 +65,9 @@ class Session(NamedTuple):
     net: Network
     data: Split
     test: Split
-    position: Position = Position()
-    records: tuple[Record, ...] = ()
+    position: Position
+    records: tuple[Record, ...]
+    status: Status
 
 
 @contextmanager
@@ -65,19 +75,30 @@ def begin(config: Config, folder: str | Path | None = None) -> Iterator[Session]
     """A new run in a folder that is new or empty (None: runs/DATASET-TIME), as a context that holds it.
 
     Its first checkpoint holds the weights that it starts from. Raises ValueError for a folder that can't be taken,
-    DataError for data that can't be had; nothing is left behind then.
+    DataError for data that can't be had; nothing is left in the folder then.
     """
     folder = _new_folder(folder, Path(config.dataset).stem)
     with _locked(folder):
         try:
             session = _prepared(config, folder)
         except BaseException:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # nothing is in it yet, and the next try may name it again
+            _leave(folder)
             raise
-        configuration.write(folder, session.config)
-        save(folder / WEIGHTS, session.net, settings=session.config.settings())
-        yield session
+        try:
+            configuration.write(folder, session.config)
+            save(folder / WEIGHTS, session.net, settings=session.config.settings())
+        except Exception:
+            _leave(folder)
+            raise
+        with _opened(session):
+            yield session
+
+
+def _leave(folder: Path) -> None:
+    """Takes a folder in which nothing has been trained away, so that the next try may name it again."""
+    with contextlib.suppress(OSError):
+        (folder / configuration.FILE).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 @contextmanager
@@ -85,37 +106,65 @@ def resume(folder: str | Path, config: Config | None = None) -> Iterator[Session
     """The run in this folder, to go on where it stopped, as a context that holds it; metrics.jsonl is cut to there.
 
     config: that of the folder, or the same with its data elsewhere. A run killed before its first checkpoint begins
-    anew. Warns where the newest checkpoint can't be loaded, and takes the one before it. Raises ValueError where the
-    data has changed or another process trains the run, CheckpointError where no checkpoint can be loaded, or it is
-    another run's, or the metrics of an epoch before it are missing.
+    anew. Warns where the newest checkpoint can't be loaded, and takes the one before it. Raises ValueError where there
+    is no run, the data has changed, or another process trains the run; CheckpointError where no checkpoint can be
+    loaded, or it is another run's, or the metrics of an epoch before it are missing.
     """
     folder = Path(folder)
+    if not (folder / configuration.FILE).is_file():
+        raise ValueError(f"{folder} is not a run that training started: it has no {configuration.FILE}")
     with _locked(folder):
-        fresh = _prepared(config or configuration.read(folder), folder)
-        yield _standing(fresh)
+        session = _standing(_prepared(config or configuration.read(folder), folder))
+        with _opened(session):
+            yield session
+
+
+@contextmanager
+def _opened(session: Session) -> Iterator[None]:
+    """Closes the session at its end; where the caller left the training early, what was trained is saved first."""
+    try:
+        yield
+        session.status.finish()
+    finally:
+        session.status.is_open = False
 
 
 def train(session: Session, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
     """Trains the run to its end, saves as its config says, and yields a record after every epoch.
 
-    stop: asked after every few batches; where it says so, the run is saved and ends there. Raises DivergenceError; what
-    was learned until then stays.
+    stop: asked after every few batches; where it says so, the run is saved and ends there. Leaving the loop does the
+    same, at the end of the context. Raises DivergenceError; what was learned until then stays.
     """
     if not isinstance(session, Session):
         raise ValueError("train takes an open run: with runs.begin(config, folder) as session: runs.train(session)")
-    folder, config, net, data, test, position, earlier = session
+    if not session.status.is_open or session.status.trained:
+        raise ValueError(f"the run in {session.folder} is closed or has been trained: open it again with runs.resume")
+    session.status.trained = True
+    return _train(session, stop)
+
+
+def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
+    folder, config, net, data, test, position, earlier, status = session
     recipe, batches = config.recipe, -(-len(data.x) // config.recipe.batch_size)
     between = max(1, round(config.checkpoint_every * batches))  # batches between two checkpoints
     part = min(engines.batches_in(SECONDS_A_STOP, net, recipe.batch_size), between)
-    records, last_save = list(earlier), 0
+    records, saved = list(earlier), position
     watch = observations.start(data[:2], test[:2], recipe.epochs)
     observations.restore(watch, folder, until=position.epoch - 1)
     if position == Position():
         observations.look(watch, net, 0)
     written = time.perf_counter()
+
+    def finish() -> None:
+        status.finish = lambda: None
+        if records and records[-1].position.epoch > saved.epoch:
+            save(folder / WEIGHTS, net, position=records[-1].position, settings=config.settings())
+        _finish(session, records, watch)
+
+    status.finish = finish
     try:
         for record in loop.train(net, data[:2], validation=test[:2], every=part, start=position, recipe=recipe):
-            done, stopping = record.position.batch or batches, stop()
+            here, stopping = record.position, stop()
             if record.whole:
                 records.append(record)
                 observations.look(watch, net, record.epoch)
@@ -124,36 +173,42 @@ def train(session: Session, stop: Callable[[], bool] = lambda: False) -> Iterato
                     written = time.perf_counter()
                 metrics.append(folder, record)  # on the disk before the checkpoint that comes after it
                 due = config.checkpoint_every < 1 or not record.epoch % config.checkpoint_every
-                due, last_save = due or record.epoch == recipe.epochs, 0
+                due = due or record.epoch == recipe.epochs
             elif is_finite(net):
-                due = config.checkpoint_every < 1 and done - last_save >= between
-                last_save = done if due else last_save
+                since = here.batch - (saved.batch if saved.epoch == here.epoch else 0)
+                due = config.checkpoint_every < 1 and since >= between
             else:
                 continue  # nothing to keep: at the epoch's end training names the batch and the layer
             if due or stopping:
-                save(folder / WEIGHTS, net, position=record.position, settings=config.settings())
+                save(folder / WEIGHTS, net, position=here, settings=config.settings())
+                saved = here
             if record.whole:
                 yield record
             if stopping:
                 break
-    except (DivergenceError, GeneratorExit):
-        _finish(session, records, watch)
+    except DivergenceError:
+        finish()
         raise
-    _finish(session, records, watch)
+    finish()
 
 
 def _finish(session: Session, records: list[Record], watch: observations.Watch) -> None:
     """The observations and the pictures."""
     folder, _, net, _, test = session[:5]
     observations.write(folder, watch, net)
-    try:
-        if test.classes:
-            pictures.confusion(folder / "confusion.png", test.y, net.predict(test.x), test.classes)
-        if records:
-            title = f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}"
-            pictures.curve(folder / "curve.png", records, title)
-    except ImportError as error:  # training needs none of it
-        warnings.warn(f"{folder} gets no pictures: {error.name} is not installed", RuntimeWarning, stacklevel=3)
+    title = f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}"
+    drawings: list[Callable[[], None]] = []
+    if test.classes:
+        names = test.classes
+        drawings.append(lambda: pictures.confusion(folder / "confusion.png", test.y, net.predict(test.x), names))
+    if records:
+        drawings.append(lambda: pictures.curve(folder / "curve.png", records, title))
+    for draw in drawings:
+        try:
+            draw()
+        except ImportError as error:  # training needs none of it
+            what = f"{folder} lacks a picture: {error.name} is not installed"
+            warnings.warn(what, RuntimeWarning, stacklevel=3)
 
 
 def _prepared(config: Config, folder: Path) -> Session:
@@ -163,7 +218,7 @@ def _prepared(config: Config, folder: Path) -> Session:
     if data.x.shape[1] != test.x.shape[1]:
         raise DataError(f"{config.dataset}: the test examples have {test.x.shape[1]} values, not {data.x.shape[1]}")
     if data.classes is None and config.cost != "quadratic":
-        raise ValueError(f"{config.target} is real-valued: train on it with --cost quadratic, not {config.cost}")
+        raise ValueError(f"cost must be quadratic for {config.target!r}, which is real-valued, not {config.cost}")
     test = test._replace(classes=data.classes)  # of IDX files, some may be in the training set only
     book = config.activation == "sigmoid" and config.cost == "quadratic" and config.dataset == "mnist"
     config = replace(config, init=config.init or ("normal" if book else None))
@@ -183,7 +238,7 @@ def _prepared(config: Config, folder: Path) -> Session:
             "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         },
     )
-    return Session(folder, config, net, data, test)
+    return Session(folder, config, net, data, test, Position(), (), Status())
 
 
 def device_of(name: str) -> str:
@@ -225,7 +280,7 @@ def _standing(fresh: Session) -> Session:
         warnings.warn(
             f"{path} can't be loaded: the run goes on from the one before, {source}", RuntimeWarning, stacklevel=4
         )
-    saved = Config.of(settings)
+    saved = Config.of({"data_dir": config.data_dir, **settings})  # at first a checkpoint did not hold it
     if saved.sha256 != config.sha256:
         raise ValueError(f"{config.dataset} has changed since the run began: put the data of then there")
     if not config.is_same_run(saved) or net.sizes != fresh.net.sizes:
@@ -233,7 +288,7 @@ def _standing(fresh: Session) -> Session:
             f"{source} was saved with other settings than {folder / configuration.FILE} says: put these right"
         )
     try:
-        records = metrics.read(folder)[: position.epoch - 1]
+        records = metrics.read(folder, position.epoch - 1)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     if [record.epoch for record in records] != list(range(1, position.epoch)):

@@ -35,6 +35,12 @@ class Job(NamedTuple):
         return batch_sizes(len(self.data[0]), self.recipe.batch_size)
 
     @property
+    def sizes_of_batches(self) -> list[int]:
+        """The sizes that occur: one, or two where the last batch is smaller."""
+        sizes = self.batch_sizes
+        return list(dict.fromkeys([int(sizes[0]), int(sizes[-1])]))
+
+    @property
     def operations(self) -> int:
         """As the function `operations`."""
         return operations(self.state.net, self.recipe.batch_size)

@@ -94,12 +94,15 @@ def train(
     job = Job(State(net), (x, y), replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x))))
     engines.check(job)
     every = len(x) if every is None else checks.whole("every", every, 1)
-    return _records(job, held_out, every, _startable(start or Position(), job))
+    return _records(job, held_out, every, _startable(start, job))
 
 
-def _startable(start: Position, job: Job) -> Position:
+def _startable(start: Position | None, job: Job) -> Position:
     batches = len(job.batch_sizes)
-    if start.checked().batch >= batches:
+    if start is not None and not isinstance(start, Position):
+        raise ValueError(f"start must be a bp.Position, such as a record's, not {start!r}")
+    start = (start or Position()).checked()
+    if start.batch >= batches:
         raise ValueError(
             f"start is after batch {start.batch}, and an epoch has {batches}: resume with the data of before"
         )

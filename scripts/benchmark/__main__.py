@@ -92,9 +92,11 @@ def main() -> int:
         print(tables.memory_table(results["memory"]))
     _write(out / f"{device}.json", results)
     charts.contenders(out / f"{device}.png", results["shapes"])
-    charts.ratios(out / "speed.png", [json.loads(path.read_text()) for path in sorted(out.glob("cpu*.json"))])
+    machines = [json.loads(path.read_text()) for path in sorted(out.glob("cpu*.json"))]
+    if machines:
+        charts.ratios(out / "speed.png", machines)
     (out / "README.md").write_text(tables.report(out))
-    print(f"The results are in {out}: {device}.json, {device}.png, README.md.")
+    print(f"The results are in {out}: {device}.json, {device}.png, speed.png, README.md.")
     return 0
 
 

@@ -14,7 +14,6 @@ from programs import call
 from torchvision import datasets
 
 import bp_torch as bp
-from bp_torch.data import named
 from bp_torch.runs import pictures
 
 Program = Callable[..., tuple[int, str, str]]
@@ -26,7 +25,6 @@ def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     monkeypatch.chdir(tmp_path)
 
     def run(command: str, *arguments: object) -> tuple[int, str, str]:
-        named._table.cache_clear()
         code = call(command, *arguments)
         printed = capsys.readouterr()
         return code, printed.out, (printed.err.splitlines() or [""])[-1]
@@ -155,7 +153,10 @@ BAD = [
     (["--dataset", "none.csv", "--target", "kind"], "there is no file none.csv"),
     (["--dataset", "holes.csv", "--target", "kind"], "row 2 (line 3), column 'width' is missing"),
     (["--dataset", "words.csv", "--target", "kind"], "row 1 (line 2), column 'width' holds 'wide'"),
-    (["--dataset", "prices.csv", "--target", "price", "--cost", "softmax_cross_entropy"], "with --cost quadratic"),
+    (
+        ["--dataset", "prices.csv", "--target", "price", "--cost", "softmax_cross_entropy"],
+        "--cost must be quadratic for 'price', which is real-valued",
+    ),
     (["--dataset", "flowers.npz", "--target", "kind"], "unknown dataset 'flowers.npz'"),
     (["--dataset", "idx"], "--data-dir must be the folder of the four IDX files"),
     (["--dataset", "idx", "--data-dir", "nowhere"], "nowhere lacks train-images-idx3-ubyte and"),
@@ -215,3 +216,19 @@ def test_names_of_classes_are_text_and_those_that_do_not_occur_have_their_row(tm
     names = ["$\\frac$", "ü", "汉字", "two\nlines", ""]
     pictures.confusion(tmp_path / "confusion.png", torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]), names)
     assert (tmp_path / "confusion.png").stat().st_size > 5000
+
+
+def test_a_table_that_changes_is_read_again_and_what_is_handed_out_is_the_callers(tmp_path: Path) -> None:
+    flowers(tmp_path / "flowers.csv")
+    first = bp.data.load(str(tmp_path / "flowers.csv"), "train", target="kind")
+    before = first.x.clone()
+    first.x.zero_()
+    assert torch.equal(bp.data.load(str(tmp_path / "flowers.csv"), "train", target="kind").x, before)
+    flowers(tmp_path / "flowers.csv", rows=90)
+    assert len(bp.data.load(str(tmp_path / "flowers.csv"), "train", target="kind").x) == 72
+
+
+@pytest.mark.parametrize("arguments", [("foo", "train"), ("digits", "valid")])
+def test_a_data_set_or_part_that_does_not_exist_is_named(arguments: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"unknown (dataset 'foo'|split 'valid'): choose one of"):
+        bp.data.load(*arguments)

@@ -410,3 +410,47 @@ def test_ctrl_c_while_the_step_is_compiled_saves_and_goes_on(tmp_path: Path) -> 
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 130, printed
     assert "Stopped by SIGINT" in printed
+
+
+def test_a_run_on_idx_files_of_the_first_format_goes_on(tmp_path: Path, run: Run) -> None:
+    """Its checkpoint did not hold where the files lie."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, m in (("train", 30), ("t10k", 10)):
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(idxfiles.idx_bytes(torch.ones(m, 2, 2, dtype=torch.uint8)))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idxfiles.idx_bytes(torch.arange(m, dtype=torch.uint8) % 2))
+    out = tmp_path / "run"
+    assert run("--dataset", "idx", "--data-dir", folder, "--epochs", 2, "--hidden", 3, "--out", out)[0] == 0
+    loaded = bp.load_checkpoint(out / WEIGHTS)
+    settings = {name: value for name, value in loaded.settings.items() if name != "data_dir"}
+    bp.save(out / WEIGHTS, loaded.net, position=loaded.position, settings=settings)
+    assert run("--resume", out)[0] == 0
+
+
+def test_a_loop_that_is_left_early_is_saved_and_its_session_is_over(tmp_path: Path) -> None:
+    asked = config.Config(dataset="digits", hidden=4, checkpoint_every=5, recipe=bp.Recipe(epochs=8))
+    with session.begin(asked, tmp_path / "run") as begun:
+        accuracy = None
+        for record in session.train(begun):
+            accuracy = record.validation_accuracy
+            if record.epoch == 3:
+                break
+        with pytest.raises(ValueError, match="is closed or has been trained: open it again"):
+            session.train(begun)
+    saved = bp.load_checkpoint(tmp_path / "run" / WEIGHTS)
+    assert saved.position == bp.Position(4)
+    assert saved.net.accuracy(*bp.data.digits("test")) == accuracy
+    assert (tmp_path / "run" / "curve.png").is_file()
+    with session.resume(tmp_path / "run") as resumed:
+        assert [record.epoch for record in session.train(resumed)] == [4, 5, 6, 7, 8]
+    with pytest.raises(ValueError, match="is closed or has been trained"):
+        session.train(resumed)
+
+
+def test_metrics_after_the_checkpoint_may_be_damaged(tmp_path: Path, run: Run, alone: Callable[..., Path]) -> None:
+    shutil.copytree(alone(*SHORT), tmp_path / "run")
+    with (tmp_path / "run" / metrics.FILE).open("a") as file:
+        file.write("not a line\n")
+    assert call("predict", tmp_path / "run") == 0
+    assert run("--resume", tmp_path / "run")[0] == 0
+    _assert_same(tmp_path / "run", alone(*SHORT))

@@ -291,7 +291,7 @@ function timings() {
 }
 
 function settings() {
-  const { versions = {}, sizes, ...config } = DATA.config;
+  const { versions = {}, sizes, table, sha256, ...config } = DATA.config;
   const rows = [
     ["sizes", sizes ?? DATA.sizes],
     ...Object.entries(config).map(([what, v]) => [what.replaceAll("_", " "), v]),
@@ -299,7 +299,7 @@ function settings() {
   ];
   const text = (value) =>
     value === null
-      ? "the default"
+      ? "none"
       : Array.isArray(value)
         ? value.join(", ")
         : typeof value === "object"

@@ -50,13 +50,17 @@ def steps(
     """
     y = job.data[1]
     refresh(passes, job.state.net)
-    rows = zip(*(column.unbind() for column in numbers.to(y).unbind(1)), strict=True)
+    done = 0
     for chunk in chunks(x, y, order, job.recipe.batch_size):
+        rows = numbers[done : done + len(chunk.batches)].to(y)
+        done += len(chunk.batches)
         yield (
             chunk.y,
             (
                 (batch, step(job.state, batch, row, passes=passes, lean=lean))
-                for batch, row in zip(chunk.batches, rows, strict=False)
+                for batch, row in zip(
+                    chunk.batches, zip(*(n.unbind() for n in rows.unbind(1)), strict=True), strict=True
+                )
             ),
         )
 

@@ -38,7 +38,7 @@ def native(job: Job) -> Run:
     parameters = [t for layer in job.state.net.layers for t in layer]
     padded = [_padded(t) for t in parameters]
     addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
-    functions = {m: _function(library, m) for m in set(job.batch_sizes.tolist())}
+    functions = {m: _function(library, m) for m in job.sizes_of_batches}
     workspaces = {m: torch.zeros(_elements(library, m), dtype=x.dtype) for m in functions}
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from bp_torch.activations import Activation
-from bp_torch.costs import Cost
+from bp_torch.activations import ACTIVATIONS, Activation
+from bp_torch.costs import COSTS, SOFTMAX, Cost
 from bp_torch.network import Layer, Network
 from bp_torch.state import State
 from bp_torch.training.job import Job
@@ -120,12 +120,14 @@ NUMBERS = 1  # scalars of a step: see `numbers_table`
 def source(job: Job) -> str:
     """A C++ file with a function run_m for each size m of the job's batches: m examples, some steps, Σ_x C_x.
 
-    What is printed is kept for the next job of its kind. Raises UnprintableError where the network's activations or
-    cost hold an operation that is not in `ELEMENTWISE`.
+    What is printed of the package's own functions is kept for the next job of its kind. Raises UnprintableError where
+    the network's activations or cost hold an operation that is not in `ELEMENTWISE`.
     """
     net = job.state.net
     of_all = tuple(net.sizes), net.activations, net.cost_function, net.layers[0].w.dtype, NUMBERS
-    functions = [_function(_Key(*of_all, m)) for m in dict.fromkeys(job.batch_sizes.tolist())]
+    own = all(ACTIVATIONS.get(f.name) is f or f is SOFTMAX for f in net.activations)
+    function = _remembered if own and COSTS.get(net.cost_function.name) is net.cost_function else _function
+    functions = [function(_Key(*of_all, m)) for m in job.sizes_of_batches]
     return "\n".join([f"typedef {REAL[net.layers[0].w.dtype]} real;", *_headers(), *functions])
 
 
@@ -152,7 +154,6 @@ def record_step(key: _Key) -> Graph:
         return make_fx(run, tracing_mode="fake")(*(torch.empty(shape, dtype=key.dtype) for shape in shapes)).graph
 
 
-@lru_cache(maxsize=64)
 def _function(key: _Key) -> str:
     printer, m = _Printer(record_step(key), key.numbers), key.m
     body = "\n".join(f"    {line}" for line in printer.lines)
@@ -178,6 +179,9 @@ extern "C" double run_{m}(const real* examples, const real* targets, const int64
   }}
   return cost;
 }}"""
+
+
+_remembered = lru_cache(maxsize=64)(_function)
 
 
 class _Printer:
