@@ -42,6 +42,13 @@ def positive(what: str, value: object) -> float:
     return float(value)
 
 
+def finite(what: str, value: object) -> float:
+    """`value` as a float, if it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(_float(value)):
+        raise ValueError(f"{what} must be a finite number, not {_in_words(value)}")
+    return float(value)
+
+
 def _float(value: Real) -> float:
     """A number as a float; infinite where it is too large for one."""
     try:

@@ -1,6 +1,5 @@
 """What a training step changes, and where a run stands."""
 
-import math
 from typing import NamedTuple
 
 from bp_torch import checks
@@ -43,14 +42,30 @@ class Position(NamedTuple):
     cost_sum: float = 0.0
     seconds: float = 0.0
 
-    def checked(self) -> "Position":
-        """Itself, if a run can stand there; raises ValueError."""
-        checks.whole("a position's epoch", self.epoch, 1)
-        checks.whole("a position's batch", self.batch, 0)
-        for name, value in (("cost_sum", self.cost_sum), ("seconds", self.seconds)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"a position's {name} must be a finite number, not {value!r}")
-        return self
+
+def checked_position(name: str, value: object) -> Position:
+    """`value` as a position of plain numbers, if a run can stand there; None is the start of a run.
+
+    name: the argument's, for the message. Raises ValueError.
+    """
+    if value is None:
+        return Position()
+    if not isinstance(value, Position):
+        what = f"bp.Position(*{name})" if isinstance(value, (tuple, list)) else "bp.Position(epoch)"
+        raise ValueError(f"{name} must be a bp.Position, such as a record's, not {type(value).__name__}: write {what}")
+    epoch, batch = (
+        checks.whole("a position's epoch", value.epoch, 1),
+        checks.whole("a position's batch", value.batch, 0),
+    )
+    cost_sum, seconds = (checks.finite(f"a position's {of}", getattr(value, of)) for of in ("cost_sum", "seconds"))
+    if seconds < 0:
+        raise ValueError(f"a position's seconds must be at least 0, not {seconds:g}")
+    if batch == 0 and (cost_sum or seconds):
+        raise ValueError(
+            f"a position's cost_sum and seconds must be 0 where its batch is 0, not {cost_sum:g} and {seconds:g}: they "
+            f"are of the batches done in its epoch; write bp.Position({epoch})"
+        )
+    return Position(epoch, batch, cost_sum, seconds)
 
 
 def is_finite(net: Network) -> bool:

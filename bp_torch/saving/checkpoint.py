@@ -22,7 +22,7 @@ from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError
 from bp_torch.network import Layer, Network
 from bp_torch.saving import durable, jsonable
-from bp_torch.state import Position, is_finite
+from bp_torch.state import Position, checked_position, is_finite
 
 FORMAT = "bp_torch checkpoint"
 READABLE = (FORMAT, "bp_torch checkpoint 2")  # the latter is the same format, as it was named at first
@@ -61,15 +61,17 @@ def save(
     """Writes the network, and where its training stands, to `path` (safetensors), whole or not at all.
 
     The file holds w and b of every layer as "layers.0.w" and so on. The file that was there stays as
-    `durable.previous(path)`: net.previous.safetensors for net.safetensors.
+    `durable.previous(path)`: net.previous.safetensors for net.safetensors. One that is damaged does not take the place
+    of a sound one there. Modes stay as they are, and a symbolic link stays a link.
 
     position: a record's. settings: what JSON can hold, such as the arguments of `train`: `seed` is all the random state
         there is, since the order of an epoch's batches depends on it and the epoch alone. optimizer: of a training loop
         of your own; SGD as `train` does it has no state.
 
     Raises ValueError for an own Activation or Cost, which has no name to be found by again, for weights that are not
-    finite, and for settings that JSON can't hold; CheckpointError where the file can't be written, a full disk, say.
-    The files on the disk are then as they were.
+    finite, for a position that no run can stand at, and for settings that JSON can't hold; CheckpointError where the
+    file can't be written, on a full disk, say. Both files are then as they were; if not even that can be had, the
+    message says what stands.
     """
     if not isinstance(net, Network):
         raise ValueError(f"save takes a path and a network, in this order, and the second is a {type(net).__name__}")
@@ -83,7 +85,7 @@ def save(
         raise ValueError("the network holds weights that are not finite: a checkpoint of it would be of no use")
     tensors = dict(_named(net.layers))
     run = {
-        "position": list(position or Position()),
+        "position": list(checked_position("position", position)),
         "settings": dict(settings or {}),
         "optimizer": None if optimizer is None else jsonable.packed(optimizer.state_dict(), "optimizer.", tensors),
     }
@@ -100,10 +102,16 @@ def save(
         raise ValueError(f"settings must be what JSON can hold ({error})") from error
     content = safetensors.torch.save(tensors, metadata={"checkpoint": text})
     try:
-        durable.write(path, _sealed(content), keep_previous=True)
+        durable.write(path, _sealed(content), sound=_is_whole)
+    except durable.HalfWrittenError as error:
+        raise CheckpointError(
+            f"{path} holds the new network, but the one before it can't become {error.filename2} ({error.strerror}), "
+            f"which is as it was: move that away; the one before is in {error.filename} until the next save"
+        ) from error
     except OSError as error:
         raise CheckpointError(
-            f"{path} can't be written ({error.strerror}): make room or name another folder; what was there is as it was"
+            f"{error.filename2 or path} can't be written ({error.strerror}): make room, move away what is in its "
+            "place, or name another folder; what was there is as it was"
         ) from error
 
 
@@ -161,13 +169,26 @@ def _place(content: bytes) -> slice:
     return slice(start, start + len(ZEROS))
 
 
-def _read(content: bytes) -> Checkpoint:
+def _checked(content: bytes) -> None:
+    """Raises ValueError where the checksum is not that of the content."""
     place = _place(content)
     digest = hashlib.sha256(content[: place.start])
     digest.update(ZEROS.encode())
     digest.update(memoryview(content)[place.stop :])
     if digest.hexdigest().encode() != content[place]:
         raise ValueError("its checksum is not that of its content")
+
+
+def _is_whole(content: bytes) -> bool:
+    try:
+        _checked(content)
+    except ValueError:
+        return False
+    return True
+
+
+def _read(content: bytes) -> Checkpoint:
+    _checked(content)
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     described = json.loads(header["checkpoint"])
     if described["format"] not in READABLE:
@@ -182,7 +203,7 @@ def _read(content: bytes) -> Checkpoint:
         raise ValueError(f"it holds tensors that nothing asks for: {', '.join(sorted(tensors)[:3])}")
     if not isinstance(run["settings"], dict) or not isinstance(optimizer, (dict, type(None))):
         raise ValueError("its settings or its optimiser's state are not tables")
-    return Checkpoint(net, Position(*run["position"]).checked(), run["settings"], optimizer)
+    return Checkpoint(net, checked_position("position", Position(*run["position"])), run["settings"], optimizer)
 
 
 def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:

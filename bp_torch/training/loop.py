@@ -14,7 +14,7 @@ from bp_torch import checks
 from bp_torch.errors import DivergenceError, EngineError
 from bp_torch.network import Network, Trace, class_labels, feed_forward, mean_cost, predicted_class
 from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
-from bp_torch.state import Position, State, is_finite
+from bp_torch.state import Position, State, checked_position, is_finite
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines.eager import replay
@@ -98,14 +98,13 @@ def train(
 
 
 def _startable(start: Position | None, job: Job) -> Position:
-    batches = len(job.batch_sizes)
-    if start is not None and not isinstance(start, Position):
-        raise ValueError(f"start must be a bp.Position, such as a record's, not {start!r}")
-    start = (start or Position()).checked()
+    start, batches, epochs = checked_position("start", start), len(job.batch_sizes), job.recipe.epochs
     if start.batch >= batches:
         raise ValueError(
             f"start is after batch {start.batch}, and an epoch has {batches}: resume with the data of before"
         )
+    if start.epoch > epochs + 1 or (start.batch and start.epoch > epochs):
+        raise ValueError(f"start is in epoch {start.epoch}, and there are {epochs}: resume with the epochs of before")
     return start
 
 

@@ -3,7 +3,9 @@
 import errno
 import json
 import math
+import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,7 +178,13 @@ FORGERIES: list[tuple[dict[str, object], str]] = [
     (dict(position=[0, 0, 0.0, 0.0]), "a position's epoch must be a whole number of at least 1"),
     (dict(position=[1, -1, 0.0, 0.0]), "a position's batch"),
     (dict(position=[1, 0, math.nan, 0.0]), "a position's cost_sum must be a finite number"),
-    (dict(position=[1, 0, 10**400, 0.0]), "damaged"),
+    (dict(position=[1, 1, 10**400, 0.0]), "a position's cost_sum must be a finite number"),
+    (dict(position=[1.0, 0, 0.0, 0.0]), "a position's epoch must be a whole number"),
+    (dict(position=[1, True, 0.0, 0.0]), "a position's batch must be a whole number"),
+    (dict(position=[1, 1, True, 0.0]), "a position's cost_sum must be a finite number"),
+    (dict(position=[1, 0, 1e9, 5.0]), "cost_sum and seconds must be 0 where its batch is 0"),
+    (dict(position=[1, 1, 0.0, -1]), "a position's seconds must be at least 0, not -1"),
+    (dict(position=[1, 1, 0.0, math.inf]), "a position's seconds must be a finite number"),
     (dict(position=[1, 0, 0.0, 0.0, 0.0]), "damaged"),
     (dict(settings=[1]), "are not tables"),
     (dict(optimizer={"tensor": "layers.9.w"}), "damaged"),
@@ -332,6 +340,86 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path: Path, mon
         bp.save(path, bp.Network.create([5, 3], seed=2))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_previous_file_that_cant_be_replaced_is_named_and_both_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, nets = tmp_path / NAME, [bp.Network.create([5, 3], seed=seed) for seed in range(3)]
+    before = durable.previous(path)
+    bp.save(path, nets[0])
+    before.mkdir()
+    with pytest.raises(
+        bp.CheckpointError,
+        match=r"net\.previous\.safetensors can't be written \(Is a directory\): .*move away what is in its place.*; "
+        "what was there is as it was",
+    ):
+        bp.save(path, nets[1])
+    assert torch.equal(bp.load(path).layers[0].w, nets[0].layers[0].w)
+    before.rmdir()
+    bp.save(path, nets[1])
+    files = (path.read_bytes(), before.read_bytes())
+    real, calls = os.replace, []
+
+    def second_fails(*names: Path) -> None:
+        calls.append(names)
+        if len(calls) == 2:
+            raise OSError(errno.EPERM, "Operation not permitted", str(names[0]), None, str(names[1]))
+        real(*names)
+
+    monkeypatch.setattr("os.replace", second_fails)
+    with pytest.raises(bp.CheckpointError, match=r"net\.previous\.safetensors can't be written .* is as it was"):
+        bp.save(path, nets[2])
+    assert (path.read_bytes(), before.read_bytes()) == files
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_save_that_only_half_succeeded_says_what_stands_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, nets = tmp_path / NAME, [bp.Network.create([5, 3], seed=seed) for seed in range(3)]
+    for net in nets[:2]:
+        bp.save(path, net)
+    real, calls = os.replace, []
+
+    def only_one(*names: Path) -> None:
+        calls.append(names)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, "Input/output error")
+        real(*names)
+
+    monkeypatch.setattr("os.replace", only_one)
+    with pytest.raises(bp.CheckpointError, match="holds the new network") as raised:
+        bp.save(path, nets[2])
+    kept = re.search(r"the one before is in (\S+) until the next save", str(raised.value))
+    assert kept
+    for file, net in zip((durable.previous(path), Path(kept[1]), path), nets, strict=True):
+        assert torch.equal(bp.load(file).layers[0].w, net.layers[0].w)
+
+
+def test_after_a_damaged_newest_file_the_next_save_keeps_the_sound_one_before_it(tmp_path: Path) -> None:
+    path, nets = tmp_path / NAME, [bp.Network.create([5, 3], seed=seed) for seed in range(3)]
+    for net in nets[:2]:
+        bp.save(path, net)
+    path.write_bytes(path.read_bytes()[:-1])
+    bp.save(path, nets[2])
+    for file, net in zip((durable.previous(path), path), (nets[0], nets[2]), strict=True):
+        assert torch.equal(bp.load(file).layers[0].w, net.layers[0].w)
+
+
+@pytest.mark.parametrize(
+    ("position", "message"),
+    [
+        ((1, 2, 0.0, 0.0), r"position must be a bp\.Position.*write bp\.Position\(\*position\)"),
+        (bp.Position(1, 0, 1e9, 5.0), "cost_sum and seconds must be 0 where its batch is 0"),
+        (bp.Position(2, 1, 1.0, -1.0), "a position's seconds must be at least 0, not -1"),
+    ],
+    ids=str,
+)
+def test_a_position_that_no_run_can_stand_at_is_not_saved(tmp_path: Path, position: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bp.save(tmp_path / NAME, bp.Network.create([5, 3]), position=position)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("where", ["/proc/{}", "{}/file/{}", "{}/nowhere/{}", "{}"], ids=str)

@@ -151,12 +151,32 @@ def test_a_finished_run_has_nothing_left_to_train() -> None:
     assert list(_train(_network(), bp.Position(EPOCHS + 1))) == []
 
 
+NO_NUMBERS: list[Any] = [math.nan, math.inf, 10**400, True, "1", None]
+NO_COUNTS: list[Any] = [1.0, True, "1", None, 2**63]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (dict(start=bp.Position(1, 10)), "start is after batch 10, and an epoch has 10"),
         (dict(start=bp.Position(0)), "a position's epoch must be a whole number of at least 1"),
         (dict(start=bp.Position(1, -1)), "a position's batch"),
+        (dict(start=(1, 2, 0.0, 0.0)), r"start must be a bp\.Position, .*: write bp\.Position\(\*start\)"),
+        (dict(start=3), r"start must be a bp\.Position, such as a record's, not int: write bp\.Position\(epoch\)"),
+        (dict(start=bp.Position(1, 0, 1e9, 5.0)), "cost_sum and seconds must be 0 where its batch is 0"),
+        (dict(start=bp.Position(1, 1, 1.0, -1.0)), "a position's seconds must be at least 0, not -1"),
+        *(
+            (dict(start=bp.Position(1, 1, *rest)), "a position's (cost_sum|seconds) must be a finite number")
+            for value in NO_NUMBERS
+            for rest in ((value, 0.0), (0.0, value))
+        ),
+        *(
+            (dict(start=bp.Position(*first)), "a position's (epoch|batch) must be a whole number")
+            for value in NO_COUNTS
+            for first in ((value, 0), (1, value))
+        ),
+        (dict(start=bp.Position(EPOCHS + 1, 1)), f"start is in epoch {EPOCHS + 1}, and there are {EPOCHS}"),
+        (dict(start=bp.Position(EPOCHS + 2)), f"start is in epoch {EPOCHS + 2}, and there are {EPOCHS}"),
         (dict(every=0), "every must be a whole number of at least 1, not 0"),
     ],
     ids=str,
