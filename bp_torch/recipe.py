@@ -30,11 +30,11 @@ class Settings(TypedDict, total=False):
     precision: str
 
 
-def option(default: Any, about: str, kind: type | None = None, metavar: str | None = None) -> Any:
+def option(default: Any, about: str | Mapping[str, str], kind: type | None = None, metavar: str | None = None) -> Any:
     """A field with what a command line and a JSON file need of it.
 
-    about: a line of help. kind: the type of its value; left out, the default's. metavar: what stands for the value in
-    the help.
+    about: a line of help; or one for each value there is, which a command line then takes as a flag, --VALUE. kind: the
+    type of its value; left out, the default's. metavar: what stands for the value in the help.
     """
     kind = kind or type(default)
     metavar = metavar or {int: "N", float: "X"}.get(kind, "NAME")

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -83,16 +84,27 @@ def _read_idx(folder: Path, path: Path) -> str:
 
 
 def check_csv(data: bytes, folder: Path) -> str:
-    """Reads the bytes as a table. Says how it ended."""
+    """Reads the bytes as a table, its target as what it is, as classes, and as values. Says how it ended."""
+    return " | ".join(_read_csv(data, folder, task) for task in (None, "classification", "regression"))
+
+
+def _read_csv(data: bytes, folder: Path, task: str | None) -> str:
     path = folder / "table.csv"
     path.write_bytes(data)
     try:
-        table = bp.data.table(path, target=TARGET)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            table = bp.data.table(path, target=TARGET, task=task)
     except bp.DataError as error:
         return _named(path, error)
     except ValueError as error:
         demand(f"has no column {TARGET!r}" in str(error), f"an argument's error, not {error}")
         return "no such column"
+    demand(all(str(path) in str(warning.message) for warning in said), "warnings that name the file")
+    demand(task is None or (table.classes is not None) == (task == "classification"), "the task that was asked for")
+    if table.classes is not None:
+        demand(1 < len(set(table.classes)) == len(table.classes), "classes of different names")
+        demand(table.train[1].unique().tolist() == list(range(len(table.classes))), "every class in the training part")
     for x, y in (table.train, table.test):
         demand(len(x) == len(y) > 0 and x.shape[1] == len(table.columns) > 0, "shapes")
         demand(bool(x.isfinite().all() and y.isfinite().all()), "finite values")
@@ -250,9 +262,10 @@ def guided(reader: str, minutes: float) -> int:
     """The same check with inputs that atheris chooses by the lines they reach; it ends the process itself."""
     atheris = import_module("atheris")  # a tool of its own, which the suite does without
     check, seeds, _ = READERS[reader]
-    for function in (bp.data.idx, bp.data.table):
-        for value in vars(sys.modules[function.__module__]).values():
-            if getattr(value, "__module__", "") == function.__module__ and hasattr(value, "__code__"):
+    for module in ("idx", "table", "cells", "faults", "targets"):
+        name = f"bp_torch.data.{module}"
+        for value in vars(import_module(name)).values():
+            if getattr(value, "__module__", "") == name and hasattr(value, "__code__"):
                 atheris.instrument_func(value)
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "seeds"

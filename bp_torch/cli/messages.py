@@ -1,5 +1,6 @@
 """The package's messages as a command line's user reads them."""
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from bp_torch.cli.options import FIELDS
 
 
 def as_options(message: str) -> str:
-    """A message that says what a setting must be, with the option's name in its place: --batch-size for batch_size."""
+    """A message with options for settings: --batch-size for batch_size, --regression for task="regression"."""
+    message = re.sub(r'\btask="(\w+)"', r"--\1", message)
     name, must, rest = message.partition(" must ")
     option = CALLED.get(name, name)
     return f"--{option.replace('_', '-')}{must}{rest}" if must and option in FIELDS else message

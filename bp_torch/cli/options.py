@@ -21,6 +21,12 @@ def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, d
     for name in names:
         each = FIELDS[name]
         help_, kind = each.metadata["help"], each.metadata["kind"]
+        if not isinstance(help_, str):
+            flags = parser.add_mutually_exclusive_group()
+            for value, about in help_.items():
+                as_value = {"dest": name, "action": "store_const", "const": value, "default": argparse.SUPPRESS}
+                flags.add_argument(f"--{value}", help=about, **as_value)
+            continue
         if default is not None:
             help_ = f"{help_.split(' (default')[0]} (default: {default})"
         elif each.default not in (None, MISSING) and "default" not in help_:
@@ -37,6 +43,13 @@ def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, d
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """The fields that were given on the command line."""
     return {name: value for name, value in vars(options).items() if name in FIELDS}
+
+
+def typed_option(name: str, value: object = None) -> str:
+    """How the option of a field is typed, for a message: --batch-size; with a value that is a flag, --regression."""
+    if not isinstance(FIELDS[name].metadata["help"], str):
+        return f"--{value}"
+    return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [str(value)])])
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic
 
 import argparse
 import math
+import re
 import textwrap
 import time
 from contextlib import AbstractContextManager
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from bp_torch.cli.main import typed
-from bp_torch.cli.options import add_fields, given
+from bp_torch.cli.options import add_fields, given, typed_option
 from bp_torch.cli.signals import held_back, terminable
 from bp_torch.data import named
 from bp_torch.insight.check import check
@@ -27,6 +28,7 @@ from bp_torch.saving.checkpoint import load_checkpoint
 from bp_torch.training.loop import Record
 from bp_torch.training.progress import with_progress
 
+WHOLE = re.compile(r"-?(?:0|[1-9]\d*)")  # as a class of numbers is named, and no code such as 007 is
 EXAMPLES = [
     ["--dataset", "digits"],
     ["--dataset", "flowers.csv", "--target", "species"],
@@ -71,14 +73,13 @@ def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
         wanted = replace(wanted, dataset=path)
         if named.checksum(path) == config.sha256:
             config = replace(config, dataset=path)
-    config = replace(config, data_dir=wanted.data_dir)
+    config = replace(config, data_dir=wanted.data_dir, task=runs.task_of(config, config.about.get("classes")))
     of_run, on_line = config.settings(), wanted.settings()
     for name in asked:
         if of_run[name] != on_line[name]:
-            option = "--" + name.replace("_", "-")
             raise ValueError(
-                f"{option} {on_line[name]} contradicts the run in {folder}, which has {of_run[name]}: leave {option} "
-                "away, or start a new run"
+                f"{typed_option(name, on_line[name])} contradicts the run in {folder}, which has {of_run[name]}: leave "
+                f"{typed_option(name, on_line[name]).split()[0]} away, or start a new run"
             )
     return config
 
@@ -87,6 +88,8 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     folder, config, net, data, _, position, earlier, _ = session
     epochs = config.recipe.epochs
     _introduce(session)
+    if named.is_table(config.dataset):
+        _introduce_table(session, guessed=options.resume is None and "task" not in given(options))
     if options.check:
         y = data.y[:20]
         check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
@@ -122,7 +125,7 @@ def _train(session: Session, options: argparse.Namespace) -> int:
 
 def _introduce(session: Session) -> None:
     """What is trained, on what, and how."""
-    folder, config, net, data, test, *_ = session
+    folder, config, net, *_ = session
     recipe = config.recipe
     weights = config.init or ", ".join(dict.fromkeys(activation.init for activation in net.activations))
     print(
@@ -134,10 +137,19 @@ def _introduce(session: Session) -> None:
         print(
             "With weights from N(0, 1), the book's own, a digit may be learned late or never; --init scaled avoids it."
         )
-    if named.is_table(config.dataset):
-        classes = textwrap.shorten(", ".join(data.classes or ()), 100)
-        kinds = f"{len(data.classes)} classes, {classes}" if data.classes else "real-valued"
-        print(f"{config.target}: {kinds}; {len(data.x)} rows to train on, {len(test.x)} to test")
+
+
+def _introduce_table(session: Session, guessed: bool) -> None:
+    """What the target holds; guessed: whether its cells alone have said so."""
+    _, config, _, data, test, *_ = session
+    classes = data.classes or ()
+    kinds = f"{len(classes)} classes, {textwrap.shorten(', '.join(classes), 100)}" if classes else "real-valued"
+    print(f"{config.target}: {kinds}; {len(data.x)} rows to train on, {len(test.x)} to test")
+    if guessed and len(classes) > 2 and all(map(WHOLE.fullmatch, classes)):
+        print(f"The whole numbers in {config.target} are taken for classes; if they are values, type --regression")
+    if unseen := [name for k, name in enumerate(classes) if not (test.y == k).any()]:
+        names = textwrap.shorten(", ".join(unseen), 100)
+        print(f"Classes without a row to test on: {names}. How well they are learned is not seen.")
 
 
 def _summary(records: list[Record]) -> str:

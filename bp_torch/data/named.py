@@ -14,6 +14,7 @@ from bp_torch.data.digits import digits
 from bp_torch.data.idx import idx
 from bp_torch.data.mnist import fashion_mnist, kmnist, mnist
 from bp_torch.data.table import Table, table
+from bp_torch.data.targets import TASKS
 from bp_torch.errors import DataError
 
 DOWNLOADED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
@@ -43,13 +44,15 @@ def load(
     *,
     root: str | Path | None = None,
     target: str | None = None,
+    task: str | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Split:
     """A part of a data set: `name` is one of `DATASETS`, or the path of a CSV or TSV file.
 
     split: "train" or "test". root: the folder of the IDX files for idx; for what is downloaded, where it is or goes
-    ("data" if left out). target: the column to predict, for a table and nothing else.
+    ("data" if left out). target: the column to predict, for a table and nothing else. task: "classification" or
+    "regression", where a table's cells are not to decide it.
 
     Raises ValueError for arguments that don't go together, DataError for a data set that can't be had or learned from.
     """
@@ -58,8 +61,9 @@ def load(
         checks.one_of("dataset", name, DATASETS)
     if is_table(name) != (target is not None):
         raise ValueError("target must name the column to predict where the data set is a FILE.csv, and only there")
+    check_task(name, task)
     if is_table(name):
-        both = _table(name, str(target))
+        both = _table(name, str(target), task)
         x, y = both.train if split == "train" else both.test
         part = Split(x.clone(), y.clone(), both.classes, both.target_scale)
     elif name == "idx":
@@ -76,9 +80,18 @@ def load(
     return part._replace(x=part.x.to(device, dtype), y=y)
 
 
-def scaling(name: str, target: str) -> dict[str, object]:
+def check_task(name: str, task: str | None) -> None:
+    """Raises ValueError where the task is none, or where the data set has no choice of it."""
+    if task is None:
+        return
+    checks.one_of("task", task, TASKS)
+    if not is_table(name):
+        raise ValueError(f'task="{task}" is for the target of a FILE.csv: leave it away for {name}')
+
+
+def scaling(name: str, target: str, task: str | None = None) -> dict[str, object]:
     """How a table's cells were made into numbers, as JSON can hold it: see `Table`."""
-    both = _table(name, target)
+    both = _table(name, target, task)
     return {
         "columns": both.columns,
         "mean": both.mean.tolist(),
@@ -88,15 +101,15 @@ def scaling(name: str, target: str) -> dict[str, object]:
     }
 
 
-def _table(path: str, target: str) -> Table:
+def _table(path: str, target: str, task: str | None) -> Table:
     """The table, read once for all that is asked of it; read again where the file is another or has changed."""
     file = Path(path).resolve()
-    return _read_table(path, target, str(file), checksum(file) if file.is_file() else None)
+    return _read_table(path, target, task, str(file), checksum(file) if file.is_file() else None)
 
 
 @functools.lru_cache(maxsize=1)
-def _read_table(path: str, target: str, file: str, content: str | None) -> Table:
-    return table(path, target=target)
+def _read_table(path: str, target: str, task: str | None, file: str, content: str | None) -> Table:
+    return table(path, target=target, task=task)
 
 
 def is_table(name: str) -> bool:

@@ -16,7 +16,7 @@ import torch
 from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS
 from bp_torch.costs import COSTS
-from bp_torch.data.named import DATASETS, is_table
+from bp_torch.data.named import DATASETS, check_task, is_table
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe, option
@@ -34,6 +34,7 @@ class Config:
     """What a run was asked for.
 
     dataset: a name of `DATASETS`, or a table's path. data_dir: where its files are or go. target: a table's column.
+    task: "classification" or "regression", where the column's cells are not to decide it; a run's own says what it is.
     device: "auto" is CUDA where there is one.
     hidden: the widths of the hidden layers, "100,50" or [100, 50]. activation, cost, init, dtype: as `Network.create`
         takes them, by name.
@@ -50,6 +51,14 @@ class Config:
         None, "where downloads are or go (default: data), or the four files of idx", str, "DIR"
     )
     target: str | None = option(None, "the column of FILE.csv to predict; the others are features", str, "COLUMN")
+    task: str | None = option(
+        None,
+        {
+            "classification": "the column holds classes, whatever its cells look like",
+            "regression": "the column holds values, whole numbers such as counts too",
+        },
+        str,
+    )
     device: str = option("auto", "auto (cuda where there is one), cpu, cuda, cuda:N")
     hidden: str | int | Sequence[int] = option("30", "neurons of the hidden layers, as in 100,50", metavar="N,N")
     activation: str = option("sigmoid", ", ".join(ACTIVATIONS))
@@ -80,6 +89,7 @@ class Config:
             raise ValueError(f"unknown dataset {self.dataset!r}: choose one of {', '.join(DATASETS)}, or a FILE.csv")
         if is_table(self.dataset) != (self.target is not None):
             raise ValueError("target must name the column to predict where the dataset is a FILE.csv, and only there")
+        check_task(self.dataset, self.task)
         if self.dataset == "idx" and self.data_dir is None:
             raise ValueError("data_dir must be the folder of the four IDX files, for dataset idx")
         checks.one_of("activation", self.activation, ACTIVATIONS)

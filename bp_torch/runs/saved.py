@@ -63,7 +63,8 @@ def load_test_set(
         target = target or config.target
         if target != config.target:
             raise ValueError(f"{run.folder} predicts {config.target!r}, not {target!r}")
-    test = named.load(name, "test", root=data_dir, target=target, device=like.device, dtype=like.dtype)
+    task = config.task if named.is_table(name) else None
+    test = named.load(name, "test", root=data_dir, target=target, task=task, device=like.device, dtype=like.dtype)
     if test.x.shape[1] != run.net.sizes[0]:
         raise ValueError(f"{name} has {test.x.shape[1]} inputs, and {run.folder} was trained on {run.net.sizes[0]}")
     return name, test

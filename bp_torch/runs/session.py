@@ -15,7 +15,7 @@ import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -225,16 +225,18 @@ def _prepared(config: Config, folder: Path) -> Session:
     net = config.network(data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
     recipe = config.recipe
     loop.train(net, data[:2], validation=test[:2], recipe=recipe)  # it checks them now, and would start with a record
+    scaling = named.is_table(config.dataset) and named.scaling(config.dataset, str(config.target), config.task)
     config = replace(
         config,
         dataset=str(Path(config.dataset).resolve()) if named.is_table(config.dataset) else config.dataset,
+        task=task_of(config, data.classes),
         data_dir=_data_dir(config),
         recipe=replace(recipe, lr=fitting_rate(net) if recipe.lr is None else recipe.lr),
         sha256=named.fingerprint(config.dataset, data, test),
         about={
             "sizes": net.sizes,
             "classes": data.classes,
-            **({"table": named.scaling(config.dataset, str(config.target))} if named.is_table(config.dataset) else {}),
+            **({"table": scaling} if scaling else {}),
             "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         },
     )
@@ -248,12 +250,20 @@ def device_of(name: str) -> str:
     return str(checks.available_device(name))
 
 
+def task_of(config: Config, classes: Sequence[str] | None) -> str | None:
+    """What the cells of a table's target are taken for; None for the other data sets."""
+    if not named.is_table(config.dataset):
+        return None
+    return config.task or ("classification" if classes else "regression")
+
+
 def _load(config: Config, split: str) -> Split:
     return named.load(
         config.dataset,
         split,
         root=config.data_dir,
         target=config.target,
+        task=config.task,
         device=config.device,
         dtype=configuration.DTYPES[config.dtype],
     )
@@ -280,7 +290,7 @@ def _standing(fresh: Session) -> Session:
         warnings.warn(
             f"{path} can't be loaded: the run goes on from the one before, {source}", RuntimeWarning, stacklevel=4
         )
-    saved = Config.of({"data_dir": config.data_dir, **settings})  # at first a checkpoint did not hold it
+    saved = Config.of({"data_dir": config.data_dir, "task": config.task, **settings})  # at first it held neither
     if saved.sha256 != config.sha256:
         raise ValueError(f"{config.dataset} has changed since the run began: put the data of then there")
     if not config.is_same_run(saved) or net.sizes != fresh.net.sizes:

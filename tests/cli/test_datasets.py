@@ -14,7 +14,8 @@ from programs import call
 from torchvision import datasets
 
 import bp_torch as bp
-from bp_torch.runs import pictures
+from bp_torch import runs
+from bp_torch.runs import Config, pictures
 
 Program = Callable[..., tuple[int, str, str]]
 
@@ -151,8 +152,14 @@ BAD = [
     ),
     (["--dataset", "flowers.csv", "--target", "colour"], "has no column 'colour': its columns are length, width, kind"),
     (["--dataset", "none.csv", "--target", "kind"], "there is no file none.csv"),
-    (["--dataset", "holes.csv", "--target", "kind"], "row 2 (line 3), column 'width' is missing"),
-    (["--dataset", "words.csv", "--target", "kind"], "row 1 (line 2), column 'width' holds 'wide'"),
+    (
+        ["--dataset", "holes.csv", "--target", "kind"],
+        "missing cells in column 'width' (1 of 3 rows, the first in line 3): fill",
+    ),
+    (
+        ["--dataset", "words.csv", "--target", "kind"],
+        "holds text in column 'width' (1 of 3 rows, 'wide' in line 2): correct",
+    ),
     (
         ["--dataset", "prices.csv", "--target", "price", "--cost", "softmax_cross_entropy"],
         "--cost must be quadratic for 'price', which is real-valued",
@@ -226,6 +233,107 @@ def test_a_table_that_changes_is_read_again_and_what_is_handed_out_is_the_caller
     assert torch.equal(bp.data.load(str(tmp_path / "flowers.csv"), "train", target="kind").x, before)
     flowers(tmp_path / "flowers.csv", rows=90)
     assert len(bp.data.load(str(tmp_path / "flowers.csv"), "train", target="kind").x) == 72
+
+
+def rooms(path: Path) -> Path:
+    path.write_text("area,rooms\n" + "".join(f"{k},{k % 14 + 1}\n" for k in range(70)))
+    return path
+
+
+QUICK = ["--hidden", 2, "--epochs", 1, "--engine", "eager"]
+
+
+def test_counts_are_classes_or_values_as_the_flags_say(program: Program, tmp_path: Path) -> None:
+    """Without a flag they are classes, and a line names the flag; the run keeps what they are."""
+    rooms(tmp_path / "homes.csv")
+    arguments = ["--dataset", "homes.csv", "--target", "rooms", *QUICK]
+    code, out, err = program("train", *arguments, "--out", "guessed")
+    assert code == 0, err
+    line = "The whole numbers in rooms are taken for classes; if they are values, type --regression\n"
+    assert line in out
+    for task, outputs in (("classification", 14), ("regression", 1)):
+        code, out, err = program("train", *arguments, f"--{task}", "--out", task)
+        assert code == 0, err
+        assert line not in out
+        assert sizes(tmp_path / task) == [1, 2, outputs]
+        assert json.loads((tmp_path / task / "config.json").read_text())["task"] == task
+        code, out, err = program("predict", task)
+        assert code == 0, err
+        assert ("root mean square error" in out) == (task == "regression")
+    assert json.loads((tmp_path / "guessed" / "config.json").read_text())["task"] == "classification"
+    code, _, err = program("train", "--resume", "guessed", "--classification")
+    assert code == 0, err
+    code, _, err = program("train", "--resume", "guessed", "--regression")
+    assert code == 2
+    assert err.endswith(
+        "--regression contradicts the run in guessed, which has classification: leave --regression away, or start a "
+        "new run"
+    )
+
+
+def test_a_run_that_does_not_say_its_task_goes_on(program: Program, tmp_path: Path) -> None:
+    """As those of earlier versions; nor do their checkpoints say it."""
+    rooms(tmp_path / "homes.csv")
+    config = Config(
+        dataset="homes.csv", target="rooms", hidden=2, recipe=bp.Recipe(epochs=2, engine="eager"), checkpoint_every=2
+    )
+    with runs.begin(config, "run") as session:
+        pass
+    assert session.config.task == "classification"
+    without = {name: value for name, value in session.config.settings().items() if name != "task"}
+    bp.save(tmp_path / "run" / "weights.safetensors", session.net, settings=without)
+    about = {name: value for name, value in session.config.about.items() if name != "table"}
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**without, **about}))
+    code, _, err = program("train", "--resume", "run", "--regression")
+    assert code == 2
+    assert "--regression contradicts the run in run, which has classification" in err
+    code, out, err = program("train", "--resume", "run", "--classification")
+    assert code == 0, err
+    assert "Going on in epoch 1, after batch 0." in out
+
+
+FLAGS = [
+    (["--dataset", "flowers.csv", "--target", "kind", "--regression"], "leave --regression away for classes"),
+    (["--dataset", "digits", "--regression"], "--regression is for the target of a FILE.csv: leave it away for digits"),
+    (["--dataset", "commas.csv", "--target", "t"], "if these are names of classes, say --classification"),
+    (
+        ["--dataset", "homes.csv", "--target", "rooms", "--regression", "--classification"],
+        "argument --classification: not allowed with argument --regression",
+    ),
+    (
+        ["--dataset", "homes.csv", "--target", "rooms", "--regression", "--cost", "softmax_cross_entropy"],
+        "--cost must be quadratic for 'rooms', which is real-valued",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), FLAGS, ids=[" ".join(arguments) for arguments, _ in FLAGS])
+def test_a_flag_that_contradicts_the_data_is_one_sentence(
+    program: Program, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    flowers(tmp_path / "flowers.csv")
+    rooms(tmp_path / "homes.csv")
+    (tmp_path / "commas.csv").write_text("a;t\n1;1,5\n2;2,5\n3;1,5\n4;2,5\n")
+    code, out, err = program("train", *arguments, "--out", "run")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_may_be_a_slip_in_the_classes_is_said_in_a_line(
+    program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names that are nearly one, and a class without a row to test on."""
+    kinds = ["yes", "YES ", "Yes", "no"] * 10 + ["maybe"]
+    (tmp_path / "t.csv").write_text("a,kind\n" + "".join(f"{k},{kind}\n" for k, kind in enumerate(kinds)))
+    assert call("train", "--dataset", "t.csv", "--target", "kind", *QUICK, "--out", "run") == 0
+    printed = capsys.readouterr()
+    said = (
+        "train.py: t.csv, column 'kind': 'YES', 'Yes', 'yes' are classes of their own, though they differ only in case"
+    )
+    assert [said in line for line in printed.err.splitlines() if "t.csv" in line] == [True]
+    assert "kind: 5 classes, YES, Yes, maybe, no, yes; 33 rows to train on, 8 to test\n" in printed.out
+    assert "Classes without a row to test on: maybe. How well they are learned is not seen.\n" in printed.out
 
 
 @pytest.mark.parametrize("arguments", [("foo", "train"), ("digits", "valid")])

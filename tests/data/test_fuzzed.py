@@ -3,7 +3,9 @@
 import csv
 import gzip
 import io
+import re
 import tempfile
+import warnings
 from pathlib import Path
 
 import fuzz
@@ -77,7 +79,8 @@ def test_csv_reader_on_any_text(data: bytes) -> None:
 
 NUMBER = st.floats(-1e6, 1e6, allow_subnormal=False).map(repr) | st.integers(-1000, 1000).map(str)
 CELL = NUMBER | st.sampled_from(["", "nan", "1e999", "x", "1_0"])
-KINDS = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=8) | NUMBER
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+KINDS = TEXT | NUMBER | st.sampled_from(["007", "7", "7.0", "-0,5", "Yes", "yes"])
 
 
 @QUICK
@@ -87,6 +90,28 @@ def test_csv_reader_on_any_cells(rows: list[tuple[str, str, str]], separator: st
     csv.writer(file, delimiter=separator).writerows([("a", "b", "kind"), *rows])
     with tempfile.TemporaryDirectory() as folder:
         fuzz.check_csv(file.getvalue().encode(), Path(folder))
+
+
+@QUICK
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=6, max_size=12))
+@example([1e200 * k for k in range(6)])
+@example([1e-200 * k for k in range(6)])
+@example([1e16, 1e16 + 2] * 3)
+def test_a_column_that_differs_in_training_differs_after_scaling(cells: list[float]) -> None:
+    """Whatever the size of its numbers; else it is refused by name."""
+    text = "a,kind\n" + "".join(f"{cell!r},{k % 2}\n" for k, cell in enumerate(cells))
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        path = Path(folder) / "table.csv"
+        path.write_text(text)
+        try:
+            table = bp.data.table(path, target="kind")
+        except bp.DataError as error:
+            assert re.search("column 'a' holds numbers too (large|small) to compute with: rescale it", str(error))  # noqa: PT017
+            return
+    x = table.train[0][:, 0]
+    assert (table.scale.item() == 0) == (len(x.unique()) == 1)
+    assert len(x.unique()) > 1 or len(set(cells)) < 3
 
 
 @pytest.mark.parametrize("reader", fuzz.READERS)

@@ -1,0 +1,117 @@
+"""Bad cells of a table, told by column: how many there are, an example of them, and what to do."""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from bp_torch.errors import DataError
+
+MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"}
+ABSENT, COMMAS, DATES, SIGNS, NOT_FINITE, TEXT = (
+    "missing cells",
+    "decimal commas",
+    "dates or times",
+    "numbers with other signs beside their digits",
+    "numbers that are not finite",
+    "text",
+)
+PATTERNS = {  # of what is no number; the first that fits says what it is
+    COMMAS: r"[+−-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?",
+    DATES: r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[ T].*)?|\d{1,2}:\d{2}(?::\d{2}.*)?",
+    SIGNS: r"[^\w\s]{0,2}\s?[^\w\s]?\d[\d.,_'’\s]*[^\w\s]?[^\W\d_]{0,3}",  # 1,234,567 or 12 % or € 5 or 1_0
+}
+THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"  # 1,234: who wrote it may mean 1234
+SHOWN = 3  # columns that a message names of each kind; the others are counted
+LONGEST = 40  # characters of a cell or a name that a message shows
+
+
+class Found(NamedTuple):
+    """Bad cells of one kind in one column: how many, and the first of them."""
+
+    cells: int
+    line: int
+    cell: str
+
+
+Bad = dict[tuple[str, str], Found]
+"""What was found, by kind and column, in the order in which it was met."""
+
+
+def is_missing(cell: str) -> bool:
+    """Whether nothing stands in the cell, or a sign for nothing."""
+    return cell.strip().lower() in MISSING
+
+
+def is_float(cell: str) -> bool:
+    """Whether Python reads a number here, if only inf or 1_000."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def number(cell: str) -> float | None:
+    """A cell as a finite number. Python's own 1_000 is none."""
+    return float(cell) if is_float(cell) and math.isfinite(float(cell)) and "_" not in cell else None
+
+
+def kind(cell: str) -> str:
+    """What a cell that is no number is."""
+    if is_missing(cell):
+        return ABSENT
+    if is_float(cell) and "_" not in cell:
+        return NOT_FINITE
+    text = cell.strip()[:LONGEST]
+    return next((name for name, pattern in PATTERNS.items() if re.fullmatch(pattern, text)), TEXT)
+
+
+def note(bad: Bad, column: str, cells: Iterable[tuple[str, int]]) -> None:
+    """Counts cells of a column, each with its line, among what is bad."""
+    for cell, line in cells:
+        key = kind(cell), column
+        bad[key] = Found(bad[key].cells + 1, *bad[key][1:]) if key in bad else Found(1, line, cell)
+
+
+def error(path: Path, bad: Bad, rows: int, advice: str = "") -> DataError:
+    """All that is bad as one sentence, of bounded length. advice: what else can be done."""
+    parts = []
+    for what in dict.fromkeys(name for name, _ in bad):
+        columns = [(column, found) for (name, column), found in bad.items() if name == what]
+        shown = ", ".join(_told(what, column, found, rows) for column, found in columns[:SHOWN])
+        more = f" and {len(columns) - SHOWN:,} columns more" if len(columns) > SHOWN else ""
+        parts.append(f"{what} in {shown}{more}: {_advice(what, [found for _, found in columns], rows)}")
+    return DataError(f"{path} holds {'; '.join(parts)}{advice}")
+
+
+def short(text: str) -> str:
+    """A cell or a name in quotes, cut where it is long."""
+    text = text.strip()
+    return repr(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+
+
+def _told(what: str, column: str, found: Found, rows: int) -> str:
+    example = f"the first in line {found.line}" if what == ABSENT else f"{short(found.cell)} in line {found.line}"
+    return f"column {short(column)} ({found.cells:,} of {rows:,} rows, {example})"
+
+
+def _advice(what: str, found: list[Found], rows: int) -> str:
+    cell = found[0].cell.strip()[:LONGEST]
+    mostly = any(2 * each.cells > rows for each in found)
+    if what == COMMAS:
+        point = cell.replace(".", "").replace(",", ".").replace("−", "-")
+        thousands = f", or {cell.replace(',', '')} if it means that" if re.fullmatch(THOUSANDS, cell) else ""
+        return f'write {point}{thousands}; pandas.read_csv(FILE, sep=";", decimal=",") reads decimal commas'
+    if what == DATES:
+        return "leave the column out, or write numbers, the days since a first one, say"
+    if what == SIGNS:
+        return "write the digits alone, with a point before decimals, or leave the column out"
+    if what == TEXT and mostly:
+        return (
+            "leave the column out, or write a column of 0 and 1 for each text, as pandas.get_dummies(rows) makes them"
+        )
+    if what == ABSENT:
+        return "leave the column out, or fill them" if mostly else "fill them, or leave out their rows"
+    return "correct them, or leave out their rows"
