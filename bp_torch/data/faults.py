@@ -23,6 +23,7 @@ PATTERNS = {  # of what is no number; the first that fits says what it is
     SIGNS: r"[^\w\s]{0,2}\s?[^\w\s]?\d[\d.,_'’\s]*[^\w\s]?[^\W\d_]{0,3}",  # 1,234,567 or 12 % or € 5 or 1_0
 }
 THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"  # 1,234: who wrote it may mean 1234
+AMOUNT = re.compile(r"[$€£¥]?\s?[+−-]?(?:\d{1,3}(?:[.,'’\s]\d{3})+|\d*)(?:[.,]\d+)?(?:[eE][+-]?\d+)?\s?[$€£¥%‰]?")
 SHOWN = 3  # columns that a message names of each kind; the others are counted
 LONGEST = 40  # characters of a cell or a name that a message shows
 
@@ -68,6 +69,11 @@ def kind(cell: str) -> str:
     return next((name for name, pattern in PATTERNS.items() if re.fullmatch(pattern, text)), TEXT)
 
 
+def is_amount(cell: str) -> bool:
+    """Whether a cell is a number to its reader: also with decimal comma, thousands, currency or per cent."""
+    return bool(AMOUNT.fullmatch(cell.strip()[:LONGEST])) and any(map(str.isdigit, cell))
+
+
 def note(bad: Bad, column: str, cells: Iterable[tuple[str, int]]) -> None:
     """Counts cells of a column, each with its line, among what is bad."""
     for cell, line in cells:
@@ -75,15 +81,15 @@ def note(bad: Bad, column: str, cells: Iterable[tuple[str, int]]) -> None:
         bad[key] = Found(bad[key].cells + 1, *bad[key][1:]) if key in bad else Found(1, line, cell)
 
 
-def error(path: Path, bad: Bad, rows: int, advice: str = "") -> DataError:
-    """All that is bad as one sentence, of bounded length. advice: what else can be done."""
+def error(path: Path, bad: Bad, rows: int, of_target: str = "") -> DataError:
+    """All that is bad as one sentence, of bounded length. of_target: what else can be done where it is the target's."""
     parts = []
     for what in dict.fromkeys(name for name, _ in bad):
         columns = [(column, found) for (name, column), found in bad.items() if name == what]
         shown = ", ".join(_told(what, column, found, rows) for column, found in columns[:SHOWN])
         more = f" and {len(columns) - SHOWN:,} columns more" if len(columns) > SHOWN else ""
-        parts.append(f"{what} in {shown}{more}: {_advice(what, [found for _, found in columns], rows)}")
-    return DataError(f"{path} holds {'; '.join(parts)}{advice}")
+        parts.append(f"{what} in {shown}{more}: {_advice(what, [found for _, found in columns], rows, not of_target)}")
+    return DataError(f"{path} holds {'; '.join([*parts, *([of_target] if of_target else [])])}")
 
 
 def short(text: str) -> str:
@@ -97,21 +103,20 @@ def _told(what: str, column: str, found: Found, rows: int) -> str:
     return f"column {short(column)} ({found.cells:,} of {rows:,} rows, {example})"
 
 
-def _advice(what: str, found: list[Found], rows: int) -> str:
+def _advice(what: str, found: list[Found], rows: int, feature: bool) -> str:
     cell = found[0].cell.strip()[:LONGEST]
-    mostly = any(2 * each.cells > rows for each in found)
+    mostly = feature and any(2 * each.cells > rows for each in found)
+    without = "leave the column out, or " if mostly else ""
     if what == COMMAS:
         point = cell.replace(".", "").replace(",", ".").replace("−", "-")
         thousands = f", or {cell.replace(',', '')} if it means that" if re.fullmatch(THOUSANDS, cell) else ""
         return f'write {point}{thousands}; pandas.read_csv(FILE, sep=";", decimal=",") reads decimal commas'
     if what == DATES:
-        return "leave the column out, or write numbers, the days since a first one, say"
+        return f"{without}write numbers, the days since a first one, say"
     if what == SIGNS:
-        return "write the digits alone, with a point before decimals, or leave the column out"
+        return f"{without}write the digits alone, with a point before decimals"
     if what == TEXT and mostly:
-        return (
-            "leave the column out, or write a column of 0 and 1 for each text, as pandas.get_dummies(rows) makes them"
-        )
+        return f"{without}write a column of 0 and 1 for each text, as pandas.get_dummies(rows) makes them"
     if what == ABSENT:
-        return "leave the column out, or fill them" if mostly else "fill them, or leave out their rows"
+        return f"{without}fill them" if mostly else "fill them, or leave out their rows"
     return "correct them, or leave out their rows"

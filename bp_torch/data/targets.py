@@ -37,9 +37,9 @@ def targets(path: Path, target: str, cells: Cells, task: str | None) -> tuple[Te
         return _column(cells), None
     if task is None:
         slip = values and any(map(faults.is_float, words))  # inf or 1_0 among numbers
-        commas = any(faults.kind(text) == faults.COMMAS for text in words)
+        amounts = any(map(faults.is_amount, words))
         mixed = words and not (whole and len(values) <= FEW)  # else text only, or codes such as 0, 1, A, B
-        if slip or commas or mixed:
+        if slip or amounts or mixed:
             raise _no_values(path, target, cells, 'if these are names of classes, say task="classification"')
         if not words and not codes and not (whole and len(values) <= FEW and len(values) < len(cells.target)):
             return _column(cells), None
@@ -77,7 +77,7 @@ def _no_values(path: Path, target: str, cells: Cells, way_out: str) -> DataError
     bad: faults.Bad = {}
     rows = zip(cells.target, cells.lines, strict=True)
     faults.note(bad, target, ((cell, line) for cell, line in rows if number(cell) is None))
-    return faults.error(path, bad, len(cells.target), f"; {way_out}")
+    return faults.error(path, bad, len(cells.target), way_out)
 
 
 def _column(cells: Cells) -> Tensor:
