@@ -18,6 +18,7 @@ from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.initialisers import INITIALISERS
+from bp_torch.threads import by_size
 
 
 class Layer(NamedTuple):
@@ -48,6 +49,14 @@ class BackpropTrace(NamedTuple):
     z: tuple[Tensor, ...]
     delta: tuple[Tensor, ...]
     cost: Tensor
+
+
+def multiplications(net: "Network", x: object = None, *_: object, **__: object) -> int:
+    """How many a forward pass of the examples x (…, m, n_0) takes in its products; 0 for what can't be examples."""
+    if not isinstance(x, Tensor) or x.ndim < 2:
+        return 0
+    weights, networks = sum(w.numel() for w, _ in net.layers), net.layers[0].w.shape[:-2].numel()
+    return x.shape[-2] * weights * (max(1, x.shape[:-2].numel() // networks))
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,6 +160,7 @@ class Network:
         layers = tuple(Layer(*(t.to(target, dtype, copy=True) for t in layer)) for layer in self.layers)
         return replace(self, layers=layers)
 
+    @by_size(multiplications)
     def forward(self, x: Tensor) -> Trace:
         """Every weighted input and activation for the examples x (m, n_0)."""
         return feed_forward(self, self._examples(x))
@@ -159,6 +169,7 @@ class Network:
         """The backward sweep: (l, δ of layer l), from the last layer to the first. See `errors`."""
         return errors(self, trace, output_delta(self, trace, self._targets(y, trace.a[0])))
 
+    @by_size(multiplications)
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Layer, ...]:
         """∂C/∂w and ∂C/∂b of every layer, by BP3 and BP4, in the shape of `layers`."""
         trace = self.forward(x)
@@ -167,15 +178,18 @@ class Network:
         ]
         return tuple(reversed(gradients))
 
+    @by_size(multiplications)
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
         """C, the mean over the examples of C_x; 0-D (one a network for a stack)."""
         y = self._targets(y, self._examples(x))
         return mean_cost(self, feed_forward(self, x), y)
 
+    @by_size(multiplications)
     def predict(self, x: Tensor) -> Tensor:
         """The class of each example (m,), int64: the largest output's index; of one output, whether it exceeds ½."""
         return predicted_class(self.forward(x).a[-1])
 
+    @by_size(multiplications)
     def accuracy(self, x: Tensor, y: Tensor) -> float:
         """The share of the examples whose predicted class is right, from 0 to 1 (over all networks of a stack).
 
@@ -194,6 +208,7 @@ class Network:
         return checks.targets(y, x, self.sizes[-1], self.layers[0].w)
 
 
+@by_size(multiplications)
 def backprop(net: Network, x: Tensor, y: Tensor) -> BackpropTrace:
     """One forward and one backward pass, with everything they computed.
 

@@ -18,6 +18,8 @@ Rate = float | Callable[[int], float]
 RENAMED = {"ieee": "dtype"}
 """Names of precisions as earlier versions wrote them."""
 
+MOST_THREADS = 1024  # where a system can't start so many, OpenMP ends the process
+
 
 class Settings(TypedDict, total=False):
     """The fields of `Recipe` as keywords, for functions that take them so."""
@@ -28,6 +30,7 @@ class Settings(TypedDict, total=False):
     seed: int
     engine: str
     precision: str
+    threads: int | None
 
 
 def option(default: Any, about: str | Mapping[str, str], kind: type | None = None, metavar: str | None = None) -> Any:
@@ -53,11 +56,12 @@ class Recipe:
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
         twenty; "graph" (CUDA) captures them as a CUDA graph; "persistent" (CUDA) runs an epoch as one Triton kernel.
-        "auto" chooses by device, size and length of the run, and runs a tiny network on one thread; an engine that is
-        named runs on as many as torch is set to.
+        "auto" chooses by device, size and length of the run.
     precision: "dtype" computes in the network's own dtype. For networks of float32: "tf32" (CUDA) multiplies in tf32;
         "bf16" (CUDA, and CPUs that have its instructions) multiplies in bfloat16 and keeps and updates the weights in
         float32.
+    threads: of the CPU, for the steps and the validation. Left out, one where both are small, whatever the engine, and
+        else torch's own number, `torch.get_num_threads()`.
 
     Raises ValueError for a number that can't be used. Whether a device has an engine or a precision, `train` says.
     """
@@ -70,6 +74,7 @@ class Recipe:
     seed: int = option(0, "of the weights and the batches")
     engine: str = option("auto", "what runs the steps: auto, eager, native, compiled, graph or persistent")
     precision: str = option("dtype", "of the products: dtype (the network's own), tf32 or bf16")
+    threads: int | None = option(None, "of the CPU (default: 1 for small steps, else torch's own number)", int)
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # a frozen value is set once, here
@@ -78,6 +83,10 @@ class Recipe:
         if self.lr is not None and not callable(self.lr):
             put(self, "lr", checks.positive("lr", self.lr))
         put(self, "seed", checks.seed(self.seed))
+        if self.threads is not None:
+            put(self, "threads", checks.whole("threads", self.threads, 1))
+            if self.threads > MOST_THREADS:
+                raise ValueError(f"threads must be at most {MOST_THREADS}, not {self.threads}")
         for name in ("engine", "precision"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a name, not {getattr(self, name)!r}")

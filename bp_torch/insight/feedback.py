@@ -13,8 +13,9 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.equations import hidden_error
-from bp_torch.network import Feedback, Network, backprop, errors
+from bp_torch.network import Feedback, Network, backprop, errors, multiplications
 from bp_torch.randomness import generator
+from bp_torch.threads import by_size
 
 
 def feedback_alignment(net: Network, *, seed: int = 0, matrices: Mapping[int, Tensor] | None = None) -> Feedback:
@@ -41,6 +42,7 @@ def direct_feedback_alignment(net: Network, *, seed: int = 0, matrices: Mapping[
     return lambda l, delta, top, sigma_prime: hidden_error(fixed[l], top, sigma_prime)
 
 
+@by_size(multiplications)
 def angles(net: Network, x: Tensor, y: Tensor, feedback: Feedback) -> list[float]:
     """The angle in degrees between each hidden layer's error by `feedback` and by BP2: its mean over the examples.
 

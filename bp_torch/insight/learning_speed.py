@@ -7,7 +7,8 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.equations import bias_gradient
-from bp_torch.network import Network, backprop
+from bp_torch.network import Network, backprop, multiplications
+from bp_torch.threads import by_size
 
 
 class ErrorNorms(NamedTuple):
@@ -22,6 +23,7 @@ class ErrorNorms(NamedTuple):
     of_examples: list[float]
 
 
+@by_size(multiplications)
 def error_norms(net: Network, x: Tensor, y: Tensor) -> ErrorNorms:
     """The size of each hidden layer's error for the examples x (m, n_0), y class indices (m,) or a matrix (m, n_L).
 
@@ -47,6 +49,7 @@ class Slopes(NamedTuple):
     pairs: Tensor
 
 
+@by_size(multiplications)
 def slopes(net: Network, x: Tensor, y: Tensor, layer: int, *, bins: int = 10) -> Slopes:
     """How |∂C_x/∂w_jk| = |a_k| |δ_j| (BP4 for one example) depends on a_k and on σ′(z_j), in a layer of the network.
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.insight import blocks
-from bp_torch.network import Layer, Network
+from bp_torch.network import Layer, Network, multiplications
+from bp_torch.threads import by_size
 
 Examples = tuple[Tensor, Tensor]
 
@@ -64,6 +65,7 @@ class Influential(NamedTuple):
     indices: Tensor
 
 
+@by_size(multiplications)
 def gradient_norms(
     net: Network, x: Tensor, y: Tensor, *, by_layer: bool = False, block_size: int | None = None
 ) -> Tensor:
@@ -81,6 +83,7 @@ def gradient_norms(
     return result
 
 
+@by_size(multiplications)
 def clipped_sum(
     net: Network, x: Tensor, y: Tensor, max_norm: float, *, block_size: int | None = None
 ) -> tuple[Layer, ...]:
@@ -99,6 +102,7 @@ def clipped_sum(
     return tuple(sums)
 
 
+@by_size(multiplications)
 def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> tuple[Layer, ...]:
     """The mean over the examples of (∂C_x/∂w)² and (∂C_x/∂b)², elementwise, in the shape of `net.layers`.
 
@@ -113,6 +117,7 @@ def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None 
     return blocks.mean(sums, x.shape[0])
 
 
+@by_size(multiplications)
 def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> NoiseScale:
     """The gradient noise scale B = tr Σ / |G|², and the batch size it advises: B, where noise equals gradient.
 
@@ -141,6 +146,14 @@ def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = 
     return NoiseScale(scale, max(1, round(scale)), gradient_square, variance, m)
 
 
+def _pairs(net: Network, *given: object, **named: object) -> int:
+    """Multiplications where every example meets every other, roughly, of what a function below was given."""
+    flat = [t for each in (*given, *named.values()) for t in (each if isinstance(each, (tuple, list)) else [each])]
+    rows = [len(t) for t in flat if isinstance(t, Tensor) and t.ndim == 2 and t.shape[1] == net.sizes[0]]
+    return max(rows, default=0) * min(rows, default=0) * sum(net.sizes)
+
+
+@by_size(_pairs)
 def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, block_size: int | None = None) -> Tensor:
     """The Gram matrix of the gradients, ∇C_x · ∇C_x′: (m, m), or (m, m′) against the examples of `other`.
 
@@ -152,6 +165,7 @@ def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, b
     return blocks.matrix(partial(blocks.gradients, net), (x, y), other, rows)
 
 
+@by_size(_pairs)
 def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int | None = None) -> Tensor:
     """The empirical neural tangent kernel of the outputs' weighted inputs zᴸ: (m, m), or (m, m′) against `other`.
 
@@ -166,6 +180,7 @@ def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int
     return blocks.matrix(partial(blocks.output_gradients, net), (x,), (x if other is None else other,), rows)
 
 
+@by_size(_pairs)
 def influence(
     net: Network, train: Examples, test: Examples, *, similarity: str = "dot", block_size: int | None = None
 ) -> Tensor:
@@ -180,6 +195,7 @@ def influence(
     return blocks.matrix(partial(blocks.gradients, net), test, train, rows, cosine)
 
 
+@by_size(_pairs)
 def top_influences(
     net: Network, train: Examples, test: Examples, k: int, *, similarity: str = "dot", block_size: int | None = None
 ) -> Influential:

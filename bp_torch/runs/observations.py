@@ -26,7 +26,7 @@ from bp_torch.insight.observe import (
 )
 from bp_torch.network import Network
 from bp_torch.saving import durable
-from bp_torch.training.threads import threads
+from bp_torch.threads import threads
 
 FILE = "observations.safetensors"
 FORMAT = "bp_torch observations 1"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from bp_torch import threads
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe
 from bp_torch.state import State
@@ -44,6 +45,11 @@ class Job(NamedTuple):
     def operations(self) -> int:
         """As the function `operations`."""
         return operations(self.state.net, self.recipe.batch_size)
+
+    @property
+    def threads(self) -> int:
+        """How many threads of the CPU its steps run on: the recipe's, or what their size is worth."""
+        return self.recipe.threads or threads.fitting(self.operations // 2, threads.A_STEP)
 
 
 def operations(net: Network, batch_size: int) -> int:

@@ -12,15 +12,23 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.errors import DivergenceError, EngineError
-from bp_torch.network import Network, Trace, class_labels, feed_forward, mean_cost, predicted_class
+from bp_torch.network import (
+    Network,
+    Trace,
+    class_labels,
+    feed_forward,
+    mean_cost,
+    multiplications,
+    predicted_class,
+)
 from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
 from bp_torch.state import Position, State, checked_position, is_finite
+from bp_torch.threads import fitting, threads
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines.eager import replay
 from bp_torch.training.job import Job
 from bp_torch.training.step import numbers_table
-from bp_torch.training.threads import threads
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,8 @@ def train(
         one, "persistent" a whole epoch.
     start: goes on from there (a record's position), with the weights `net` held then and the same arguments. On the
         same machine the rest of the run is then, to the bit, that of a run that never stopped.
-    epochs, batch_size, lr, seed, engine, precision: see `Recipe`, whose fields they are. recipe: a whole one; what is
-        named beside it counts in its place.
+    epochs, batch_size, lr, seed, engine, precision, threads: see `Recipe`, whose fields they are. recipe: a whole one;
+        what is named beside it counts in its place.
 
     The same seed twice gives the same weights, to the bit, on the CPU. Arguments are checked when train is called, work
     starts with the first `next`. Raises ValueError for an argument that can't be used; and from the generator
@@ -123,6 +131,7 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
     sizes, batches = job.batch_sizes, len(job.batch_sizes)
     with _out_of_memory(recipe.batch_size):
         engine = engines.start(job)
+    for_evaluation = recipe.threads or (1 if held_out is None else fitting(multiplications(net, held_out.x)))
     if start.batch % engine.block:
         raise ValueError(
             f"this engine runs {engine.block} batches as one and can't start after batch {start.batch}: take the one "
@@ -132,18 +141,21 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
     for epoch in range(start.epoch, recipe.epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
         _, first, total, seconds = start if epoch == start.epoch else Position(epoch)
-        before = job.state.copy()
-        began = time.perf_counter()
-        order, numbers = shuffled(m, recipe.seed, epoch), numbers_table(rate, sizes)
+        with threads(engine.threads):
+            before = job.state.copy()
+            began = time.perf_counter()
+            order, numbers = shuffled(m, recipe.seed, epoch), numbers_table(rate, sizes)
         done = first
         while done < batches:
             until = min(batches, (done // part + 1) * part)
             with threads(engine.threads), _out_of_memory(recipe.batch_size):
                 total += engine.run(order[done * recipe.batch_size : until * recipe.batch_size], numbers[done:until])
+                finite = math.isfinite(total) and (until < batches or is_finite(net))
             done, seconds = until, seconds + time.perf_counter() - began
-            if not math.isfinite(total) or (done == batches and not is_finite(net)):
+            if not finite:
                 job.state.restore(before)
-                batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
+                with threads(engine.threads):
+                    batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
                 job.state.restore(before)
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
             if done < batches:
@@ -151,7 +163,10 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 position = Position(epoch, done, total, seconds)
                 yield Record(epoch, total / examples, None, None, seconds, examples / seconds, position)
                 began = time.perf_counter()
-        evaluated = (None, None) if held_out is None else _evaluate(net, held_out)
+        evaluated = (None, None)
+        if held_out is not None:
+            with threads(for_evaluation):
+                evaluated = _evaluate(net, held_out)
         yield Record(epoch, total / m, *evaluated, seconds, m / seconds, Position(epoch + 1))
 
 

@@ -1,8 +1,10 @@
 """PRECISIONS: what the passes of a step are computed in, one entry each."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from threading import Condition
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,19 +49,89 @@ def inputs_of(x: Tensor, precision: str) -> Tensor:
     return x.to(PRECISIONS[precision].dtype or x.dtype)
 
 
+_changed = Condition()
+_inside: list[str] = []
+"""What the products of those who are inside `products_in` are multiplied in: the same for all."""
+_put_back: Callable[[], None] | None = None
+
+
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
-    """torch's own products of float32 matrices in tf32 where that is asked for, and in float32 otherwise."""
-    mkldnn: Any = torch.backends.mkldnn
-    backends = torch.backends.cuda.matmul, mkldnn.matmul
-    before = [backend.fp32_precision for backend in backends]
-    for backend, wanted in zip(backends, (PRECISIONS[precision].products, "ieee"), strict=True):
-        backend.fp32_precision = wanted
+    """torch's own products of float32 matrices in tf32 where that is asked for, and in float32 otherwise.
+
+    torch has one setting for all threads. So the first that comes sets it and the last that goes puts the user's back,
+    and who wants another waits until then.
+    """
+    global _put_back
+    wanted = PRECISIONS[precision].products
+    with _changed:
+        _changed.wait_for(lambda: not _inside or wanted in _inside)
+        if not _inside:
+            _put_back = _multiply_in(wanted)
+        _inside.append(wanted)
     try:
         yield
     finally:
-        for backend, value in zip(backends, before, strict=True):
-            backend.fp32_precision = value
+        with _changed:
+            del _inside[-1:]  # in a child forked from inside, there is nothing
+            if not _inside:
+                _leave()
+            _changed.notify_all()
+
+
+def _leave() -> None:
+    global _put_back
+    if _put_back is not None:
+        _put_back()
+    _put_back = None
+
+
+def _after_fork() -> None:
+    """In a child, nobody else is inside any more."""
+    global _changed
+    _changed = Condition()
+    _inside.clear()
+    _leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+_OPERATIONS = ("cuda", "matmul"), ("mkldnn", "matmul")
+
+
+def _multiply_in(products: str) -> Callable[[], None] | None:
+    """Sets what torch multiplies in, and returns what puts the user's setting back; None where it fits as it is."""
+    get, set_ = torch._C._get_fp32_precision_getter, torch._C._set_fp32_precision_setter
+    if products == "ieee" and all(get(*operation) in ("ieee", "none") for operation in _OPERATIONS):
+        return None
+    own = [_own_setting(*operation) for operation in _OPERATIONS]
+    for operation in _OPERATIONS:
+        set_(*operation, "ieee")
+    older = torch.get_float32_matmul_precision()  # kept beside the others; where they differ, torch refuses to read it
+    torch.set_float32_matmul_precision("high" if products == "tf32" else "highest")
+    set_("mkldnn", "matmul", "ieee")
+
+    def put_back() -> None:
+        torch.set_float32_matmul_precision(older)
+        for operation, value in zip(_OPERATIONS, own, strict=True):
+            set_(*operation, value)
+
+    return put_back
+
+
+def _own_setting(backend: str, operation: str) -> str:
+    """What was set for this operation itself; "none" where it follows the one above it, which torch tells instead."""
+    get, set_ = torch._C._get_fp32_precision_getter, torch._C._set_fp32_precision_setter
+    if backend == "generic":
+        return get(backend, operation)
+    above = ("generic", "all") if operation == "all" else (backend, "all")
+    of_above, told = _own_setting(*above), []
+    for value in ("ieee", "tf32"):
+        set_(*above, value)
+        told.append(get(backend, operation))
+    set_(*above, of_above)
+    return told[0] if told[0] == told[1] else "none"
 
 
 def precision_missing(net: Network, precision: str) -> str | None:

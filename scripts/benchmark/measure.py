@@ -17,11 +17,11 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch.recipe import Recipe
 from bp_torch.state import State
+from bp_torch.threads import threads
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.job import Job, operations
 from bp_torch.training.precision import precision_missing, products_in
-from bp_torch.training.threads import threads
 
 
 class Shape(NamedTuple):
@@ -238,7 +238,7 @@ def _grown(sizes: list[int], repeats: int) -> dict[str, Any]:
     engine = engines.choose(job)
     times: dict[str, list[float]] = {}
     peers = {f"bp {engine}": contenders.of_engine(engine), "JAX jit + scan": contenders.jax_scan}
-    with threads(engines.threads_for(job)):
+    with threads(job.threads):
         started = {name: peer(job) for name, peer in peers.items()}
         for repeat in range(repeats + 1):
             for name, contender in started.items():

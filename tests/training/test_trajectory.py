@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import bp_torch as bp
-from bp_torch.training.threads import threads
+from bp_torch.threads import threads
 
 RUNS = {
     "sigmoid, quadratic": (

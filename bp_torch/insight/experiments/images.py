@@ -16,10 +16,10 @@ from bp_torch.insight.experiments.figures import Result
 from bp_torch.insight.learning_speed import error_norms, slopes
 from bp_torch.network import Feedback, Network
 from bp_torch.state import State
+from bp_torch.threads import threads
 from bp_torch.training.batches import batch_sizes, chunks, shuffled
 from bp_torch.training.loop import train
 from bp_torch.training.step import numbers_table, step
-from bp_torch.training.threads import threads
 
 LR = 0.1  # where the chapter gives none
 

@@ -16,9 +16,9 @@ from bp_torch.insight.speed import times
 from bp_torch.network import Network
 from bp_torch.randomness import generator
 from bp_torch.state import State
+from bp_torch.threads import threads
 from bp_torch.training.loop import train
 from bp_torch.training.step import Batch, step
-from bp_torch.training.threads import threads
 
 
 def speed_of_backprop(seed: int, *, decades: Sequence[float] = (2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7)) -> Result:

@@ -6,17 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from bp_torch import checks
 from bp_torch.errors import EngineError
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe
+from bp_torch.threads import threads
 from bp_torch.training.engines import compiled, eager, persistent
 from bp_torch.training.engines.native import build, engine
 from bp_torch.training.job import Job, Run, operations
 from bp_torch.training.precision import PRECISIONS, precision_missing
-from bp_torch.training.threads import threads
 
 
 class Engine(NamedTuple):
@@ -49,12 +47,11 @@ ENGINES: dict[str, Engine] = {
     "persistent": Engine(persistent.persistent, persistent.why_not, persistent.block),
 }
 
-# What `choose` weighs, on a CPU: how long the eager engine would take, roughly, against building the native one.
-SECONDS_A_CALL = 5e-6
+# What `choose` weighs, on a CPU: how long the eager engine would take, as measured, against building the native one.
+SECONDS_A_CALL = 2.2e-6
 OPERATIONS_A_SECOND = 5e10
-WORTH_A_BUILD = 5.0  # seconds
+WORTH_A_BUILD = 0.25  # seconds: a build takes one or two, once; what it made is kept for all later runs of its kind
 LARGE = 800_000_000  # operations in a step: above that, torch's own products are the faster ones on Intel's CPUs
-OPERATIONS_A_THREAD = 20_000_000  # in a step: below that, a second thread costs more than it does
 
 
 def check_names(recipe: Recipe) -> None:
@@ -100,8 +97,7 @@ def _other_than_intel() -> bool:
 def start(job: Job) -> Started:
     """The engine that the recipe names, built."""
     named = job.recipe.engine
-    count = torch.get_num_threads() if named != "auto" else threads_for(job)
-    with threads(count):
+    with threads(job.threads):
         chosen = named if named != "auto" else choose(job)
         try:
             run = ENGINES[chosen].build(job)
@@ -111,7 +107,7 @@ def start(job: Job) -> Started:
             say_once(f"engine='auto' runs as engine='eager' does: {error}")
             chosen = "eager"
             run = ENGINES[chosen].build(job)
-    return Started(run, count, ENGINES[chosen].block(job))
+    return Started(run, job.threads, ENGINES[chosen].block(job))
 
 
 def batches_in(seconds: float, net: Network, batch_size: int) -> int:
@@ -127,8 +123,3 @@ def _seconds_a_step(net: Network, batch_size: int) -> float:
 def say_once(what: str) -> None:
     """Warns of it, the first time in a process."""
     warnings.warn(what, RuntimeWarning, stacklevel=3)
-
-
-def threads_for(job: Job) -> int:
-    """How many threads a step is worth on the CPU: one for a tiny network, else torch's own setting."""
-    return 1 if job.operations < OPERATIONS_A_THREAD else torch.get_num_threads()

@@ -9,6 +9,7 @@ from torch import Tensor
 from bp_torch.network import Network, Trace
 from bp_torch.training.batches import chunks
 from bp_torch.training.job import Job, Run
+from bp_torch.training.memory import check_memory, memory_of_a_step
 from bp_torch.training.precision import inputs_of, passes_of, products_in, refresh
 from bp_torch.training.step import Batch, batch_cost, step
 
@@ -24,6 +25,8 @@ def why_not(job: Job) -> str | None:
 def eager(job: Job) -> Run:
     """The engine: see `Run`."""
     net = job.state.net
+    if job.data[0].device.type == "cpu":
+        check_memory(memory_of_a_step(net.sizes, job.recipe.batch_size, job.data[0].dtype), job.recipe.batch_size)
     x, passes = inputs_of(job.data[0], job.recipe.precision), passes_of(net, job.recipe.precision)
 
     @torch.inference_mode()

@@ -2,17 +2,25 @@
 
 import ctypes
 import math
+import os
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bp_torch.threads import end_before_fork
 from bp_torch.training.engines.native import printer
 from bp_torch.training.engines.native.build import build, compiler
 from bp_torch.training.job import Job, Run
+from bp_torch.training.memory import check_memory
 
 ALIGNMENT = 64  # bytes: the widest vector, and the alignment of torch's own memory on the CPU
 CALL_OPERATIONS = 2_000_000_000  # a call trains for about 50 ms, so that an interrupt is soon noticed
+
+_building: dict[str, Lock] = {}  # by source: of several threads that need a library, one compiles it
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_building.clear)
 
 
 def why_not(job: Job) -> str | None:
@@ -34,12 +42,14 @@ def native(job: Job) -> Run:
     batch_size = job.recipe.batch_size
     x, y = (t.contiguous() for t in job.data)
     threads = torch.get_num_threads()
-    library = build(printer.source(job), threads)
+    library = _library(printer.source(job), threads)
     parameters = [t for layer in job.state.net.layers for t in layer]
     padded = [_padded(t) for t in parameters]
     addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
     functions = {m: _function(library, m) for m in job.sizes_of_batches}
-    workspaces = {m: torch.zeros(_elements(library, m), dtype=x.dtype) for m in functions}
+    elements = {m: _elements(library, m) for m in functions}
+    check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
+    workspaces = {m: torch.zeros(count, dtype=x.dtype) for m, count in elements.items()}
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 
     def train(order: Tensor, numbers: Tensor, m: int) -> float:
@@ -76,6 +86,15 @@ def native(job: Job) -> Run:
     return run
 
 
+def _library(source: str, threads: int) -> ctypes.CDLL:
+    with _building.setdefault(source, Lock()):
+        library = build(source, threads)
+    _building.pop(source, None)
+    if threads > 1:
+        end_before_fork(library)
+    return library
+
+
 def _function(library: ctypes.CDLL, m: int) -> Any:
     """run_m with its types: see `printer.source`."""
     function = getattr(library, f"run_{m}")
@@ -87,7 +106,7 @@ def _function(library: ctypes.CDLL, m: int) -> Any:
 
 def _elements(library: ctypes.CDLL, m: int) -> int:
     function = getattr(library, f"workspace_{m}")
-    function.restype = ctypes.c_int64
+    function.argtypes, function.restype = [], ctypes.c_int64
     return function()
 
 

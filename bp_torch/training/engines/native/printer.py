@@ -5,12 +5,14 @@ into the one that uses it, and each loop that is left writes one matrix. In the 
 the step's numbers, p0, p1, … the parameters, and v0, v1, … are what the step computes, in one workspace.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 import torch
@@ -114,6 +116,12 @@ class _Key:
     m: int
 
 
+_one_at_a_time = RLock()  # records a step: meanwhile torch.fx has patched torch's modules for the whole process
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_one_at_a_time.acquire, after_in_parent=_one_at_a_time.release, after_in_child=_one_at_a_time.release
+    )
+
 NUMBERS = 1  # scalars of a step: see `numbers_table`
 
 
@@ -127,7 +135,8 @@ def source(job: Job) -> str:
     of_all = tuple(net.sizes), net.activations, net.cost_function, net.layers[0].w.dtype, NUMBERS
     own = all(ACTIVATIONS.get(f.name) is f or f is SOFTMAX for f in net.activations)
     function = _remembered if own and COSTS.get(net.cost_function.name) is net.cost_function else _function
-    functions = [function(_Key(*of_all, m)) for m in job.sizes_of_batches]
+    with _one_at_a_time:
+        functions = [function(_Key(*of_all, m)) for m in job.sizes_of_batches]
     return "\n".join([f"typedef {REAL[net.layers[0].w.dtype]} real;", *_headers(), *functions])
 
 

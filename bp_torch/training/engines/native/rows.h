@@ -44,7 +44,7 @@ template <int M, int N> static void gather(const real* x, const int64_t* order, 
 }
 
 template <int M, int N> INLINE void prefetch(const real* x, const int64_t* order) {
-  if constexpr (M * N * sizeof(real) <= (64 << 10))
+  if constexpr (int64_t(M) * N * sizeof(real) <= (64 << 10))
     for (int i = 0; i < M; i++)
       for (int j = 0; j < N; j += 64 / sizeof(real)) __builtin_prefetch(x + order[i] * N + j);
 }

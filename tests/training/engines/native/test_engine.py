@@ -8,7 +8,7 @@ import torch
 from engine_cases import QUICK, SIZES, agrees, data
 
 import bp_torch as bp
-from bp_torch.training.threads import threads
+from bp_torch.threads import threads
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])

@@ -1,0 +1,101 @@
+"""How many threads a computation on the CPU runs on: few for a small one, whatever torch's own setting is.
+
+A second thread is worth its wake-up in large computations only; beside another busy process, waiting for it may take
+hundreds of times as long as a small computation does.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import Any, TypeVar
+
+import torch
+
+A_STEP = 50_000_000  # multiplications in a step, of which there are many: from there on, more threads pay
+A_CALL = 1_000_000_000  # in a pass that is asked for once: below that, there is too little to gain
+
+_runtime = ctypes.PyDLL(torch._C.__file__)  # torch's, and with it the OpenMP and the MKL that it is linked with
+_setters = [
+    getattr(_runtime, name)
+    for name in ("omp_set_num_threads", "MKL_Set_Num_Threads_Local")  # a torch may be built without
+    if hasattr(_runtime, name)
+]
+for _setter in _setters:
+    _setter.argtypes = [ctypes.c_int]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """torch's computations on the CPU by so many threads, in this thread of Python alone; its setting is put back."""
+    before = torch.get_num_threads()
+    if count == before:
+        yield
+        return
+    try:
+        _set(count)
+        yield
+    finally:
+        _set(before)
+
+
+def fitting(multiplications: int, worth: int = A_CALL) -> int:
+    """How many threads so many multiplications are worth: one, or from `worth` on torch's own setting."""
+    return 1 if multiplications < worth else torch.get_num_threads()
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def by_size(multiplications: Callable[..., int]) -> Callable[[F], F]:
+    """Lets a function run on as many threads as what it does is worth, which `multiplications` says of its arguments.
+
+    They are as the caller gave them, checked by nobody.
+    """
+
+    def decorator(function: F) -> F:
+        @wraps(function)
+        def sized(*args: Any, **kwargs: Any) -> Any:
+            with threads(fitting(multiplications(*args, **kwargs))):
+                return function(*args, **kwargs)
+
+        return sized  # pyright: ignore[reportReturnType]
+
+    return decorator
+
+
+def _set(count: int) -> None:
+    """torch's number of threads for this thread of Python.
+
+    torch.set_num_threads also sets what threads that are still to come begin with, for good: a training in one thread
+    would change the user's next one. So OpenMP and MKL are told directly, where that does it.
+    """
+    for setter in _setters:
+        setter(count)
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
+_pools: dict[int | None, Callable[[int], int]] = {}
+
+
+def end_before_fork(library: ctypes.CDLL) -> None:
+    """Ends the threads of this library's OpenMP before each fork of the process; the next computation starts them anew.
+
+    They would not be there in the child, and GNU's OpenMP waits for them for ever. Others see to it themselves.
+    """
+    with suppress(AttributeError):
+        pause = library.omp_pause_resource_all
+        pause.argtypes, pause.restype = [ctypes.c_int], ctypes.c_int
+        _pools.setdefault(ctypes.cast(pause, ctypes.c_void_p).value, pause)
+
+
+def _end_pools() -> None:
+    for pause in _pools.values():
+        pause(1)  # omp_pause_soft: settings are kept
+
+
+end_before_fork(_runtime)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_end_pools)
