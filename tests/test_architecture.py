@@ -27,7 +27,7 @@ FLOORS = [
     {"training.engines"},
     {"training.loop"},
     {"training.progress"},
-    {"saving"},
+    {"saving", "drawing"},
     {"data", "insight"},
     {"insight.experiments"},
     {"runs.config", "runs.metrics", "runs.observations", "runs.pictures"},
@@ -42,6 +42,28 @@ FLOORS = [
 MATHS = 4  # floors that know no files, no processes and no bars
 NOT_MATHS = {"argparse", "json", "os", "pathlib", "shutil", "subprocess", "sys", "tempfile", "threading", "tqdm"}
 PRINTING = {"cli", "training.progress", "insight.check"}  # `fit` and `check` print: it is what they are for
+FACTORIES = {
+    "arange",
+    "as_tensor",
+    "asarray",
+    "empty",
+    "empty_strided",
+    "eye",
+    "from_numpy",
+    "full",
+    "linspace",
+    "logspace",
+    "normal",
+    "ones",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "range",
+    "scalar_tensor",
+    "tensor",
+    "zeros",
+}
 FORBIDDEN = {"autograd", "requires_grad", "requires_grad_", "enable_grad"}
 
 
@@ -98,10 +120,39 @@ def faults(path: Path, source: str) -> list[str]:
         called = node.func if isinstance(node, ast.Call) else None
         if isinstance(called, ast.Attribute) and called.attr == "backward" and ast.unparse(called) != "self.backward":
             bad.append(ast.unparse(node))
+        if isinstance(node, ast.Call) and _reads_by_locale(node):
+            bad.append(f"{ast.unparse(node)}: its encoding is the locale's")
         prints = isinstance(called, ast.Name) and called.id == "print"
         if prints and not {_room(_module(path)), _module(path)} & PRINTING:
             bad.append(ast.unparse(node))
-    return bad
+    return bad + [f"{name}: its dtype and device are torch's defaults" for name in _factories_by_default(tree)]
+
+
+def _reads_by_locale(call: ast.Call) -> bool:
+    """Whether a file or a pipe is opened, read or written as text, and no encoding is named."""
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    *owner, name = ast.unparse(call.func).split(".")
+    if "encoding" in named:
+        return False
+    if name in ("open", "fdopen") and owner not in (["os"], ["Image"]):
+        mode = named.get("mode") or next(iter(call.args[not owner or owner == ["os"] :]), None)
+    elif name in ("NamedTemporaryFile", "TemporaryFile", "SpooledTemporaryFile"):
+        mode = named.get("mode") or next(iter(call.args), ast.Constant("w+b"))
+    elif owner == ["subprocess"]:
+        return name.startswith("get") or bool(named.keys() & {"text", "universal_newlines"})
+    else:
+        return name in ("read_text", "write_text", "TextIOWrapper")
+    return not (isinstance(mode, ast.Constant) and "b" in mode.value)
+
+
+def _factories_by_default(tree: ast.AST) -> Iterator[str]:
+    """torch's functions that make a tensor, where they are called or passed on without a dtype and a device."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    named = {id(call.func) for call in calls if {"dtype", "device"} <= {keyword.arg for keyword in call.keywords}}
+    for node in ast.walk(tree):
+        makes = isinstance(node, ast.Attribute) and node.attr in FACTORIES and ast.unparse(node.value) == "torch"
+        if makes and id(node) not in named:
+            yield ast.unparse(node)
 
 
 def test_every_room_of_the_plan_is_there() -> None:
@@ -120,7 +171,13 @@ def test_every_room_of_the_plan_is_there() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_in_the_package_breaks_the_rules(path: Path) -> None:
-    assert faults(path, path.read_text()) == []
+    assert faults(path, path.read_text(encoding="utf-8")) == []
+
+
+def test_no_script_reads_or_writes_text_by_the_locale() -> None:
+    for path in (PACKAGE.parent / "scripts").rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        assert [ast.unparse(call) for call in calls if _reads_by_locale(call)] == []
 
 
 @pytest.mark.parametrize(
@@ -151,10 +208,43 @@ def test_nothing_in_the_package_breaks_the_rules(path: Path) -> None:
         ("network.py", "w.requires_grad_()"),
         ("network.py", "cost.backward()"),
         ("network.py", "torch.autograd.grad(cost, w)"),
+        ("network.py", "w = torch.zeros(3)"),
+        ("network.py", "w = torch.zeros(3, dtype=torch.float32)"),
+        ("network.py", "w = torch.randn(3, device='cpu')"),
+        ("data/digits.py", "x, y = map(torch.as_tensor, both)"),
+        ("runs/session.py", "open(path)"),
+        ("runs/session.py", "open(path, 'w')"),
+        ("runs/session.py", "open(path, mode)"),
+        ("runs/session.py", "os.fdopen(3, 'w')"),
+        ("runs/session.py", "path.open()"),
+        ("runs/session.py", "path.open('a', newline='')"),
+        ("runs/session.py", "path.read_text()"),
+        ("runs/session.py", "path.write_text(text)"),
+        ("runs/session.py", "tempfile.NamedTemporaryFile('w')"),
+        ("runs/session.py", "subprocess.run(['g++'], text=True)"),
+        ("runs/session.py", "subprocess.getoutput('g++')"),
     ],
 )
 def test_the_rules_catch(room: str, line: str) -> None:
     assert faults(PACKAGE / room, line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.zeros(3, dtype=d, device=e)",
+        "path.open('rb')",
+        "path.open('a', encoding='utf-8')",
+        "open(3, 'wb')",
+        "os.open(path, os.O_RDONLY)",
+        "Image.open(path)",
+        "tempfile.TemporaryFile(dir=folder)",
+        "subprocess.run(['g++'], encoding='utf-8')",
+        "x.new_ones(3)",
+    ],
+)
+def test_the_rules_let_pass(line: str) -> None:
+    assert faults(PACKAGE / "runs" / "session.py", line) == []
 
 
 def test_import_needs_neither_torchvision_nor_scikit_learn() -> None:

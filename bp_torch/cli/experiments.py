@@ -14,6 +14,7 @@ from typing import Any
 from bp_torch import checks
 from bp_torch.data.digits import digits
 from bp_torch.data.mnist import mnist
+from bp_torch.drawing import plain_style
 from bp_torch.insight.experiments import ALONE, ON_DATA, Data
 from bp_torch.insight.experiments.figures import DPI
 from bp_torch.runs.session import writable
@@ -40,13 +41,15 @@ def run(options: argparse.Namespace) -> int:
     out = writable(Path(options.out))
     for name in names:
         settings = {"experiment": name, "seed": seed}
-        if data is None or name in ALONE:
-            result = ALONE[name](seed)
-        else:
-            result, settings = ON_DATA[name](seed, data), {**settings, "dataset": dataset}
         picture, numbers = out / f"{name}.png", out / f"{name}.json"
-        result.picture.savefig(picture, dpi=DPI)
-        numbers.write_text(json.dumps(_finite({**settings, **result.numbers}), indent=1) + "\n")
+        with plain_style():
+            if data is None or name in ALONE:
+                result = ALONE[name](seed)
+            else:
+                result, settings = ON_DATA[name](seed, data), {**settings, "dataset": dataset}
+            result.picture.savefig(picture, dpi=DPI)
+        text = json.dumps(_finite({**settings, **result.numbers}), indent=1)
+        numbers.write_text(text + "\n", encoding="utf-8")
         print(f"{name}: {result.summary}\n  {picture}\n  {numbers}", flush=True)
     return 0
 

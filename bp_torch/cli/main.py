@@ -6,6 +6,7 @@ code 1. There is no traceback, once the package is imported.
 
 import argparse
 import importlib
+import logging
 import os
 import shlex
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from bp_torch.cli import streams
 from bp_torch.version import VERSION
 
 COMMANDS = {
@@ -29,21 +31,14 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")
 
 def main(program: str | None = None) -> NoReturn:
     """Runs the program of this name on the command line's arguments; without a name, the first argument is it."""
-    arguments = sys.argv[1:]
-    if program is None:
-        parser = argparse.ArgumentParser(
-            prog="bp-torch",
-            description="Feed-forward networks trained by backpropagation written out by hand.",
-            epilog="\n".join(["programs:", *(f"  {name:<12} {what}" for name, what in COMMANDS.items())]),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.add_argument("--version", action="version", version=f"bp_torch {VERSION}")
-        parser.add_argument("program", choices=COMMANDS, metavar="PROGRAM", help=", ".join(COMMANDS))
-        program = parser.parse_args(arguments[:1]).program
-        arguments = arguments[1:]
-    command = str(program)
+    streams.repair()
     os.environ["MPLBACKEND"] = "Agg"  # pictures go to files; no display is needed
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home that can't be written, a font: nothing to act on
+    arguments = sys.argv[1:]
     try:
+        if program is None:
+            program, arguments = _chosen(arguments), arguments[1:]
+        command = str(program)
         module = importlib.import_module(f"bp_torch.cli.{command}")
         parser = argparse.ArgumentParser(
             prog=typed(command),
@@ -54,9 +49,24 @@ def main(program: str | None = None) -> NoReturn:
         )
         module.add_options(parser)
         options = parser.parse_args(arguments)
+    except SystemExit as ended:  # argparse's, after --help or its own message
+        sys.exit(streams.flushed(int(ended.code or 0)))
     except KeyboardInterrupt:
-        sys.exit(_say(typed(command), "interrupted", 130))
+        sys.exit(_say(typed(program or "train"), "interrupted", 130))
     ends(typed(command), lambda: module.run(options))
+
+
+def _chosen(arguments: list[str]) -> str:
+    """The program that the first argument names."""
+    parser = argparse.ArgumentParser(
+        prog="bp-torch",
+        description="Feed-forward networks trained by backpropagation written out by hand.",
+        epilog="\n".join(["programs:", *(f"  {name:<12} {what}" for name, what in COMMANDS.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"bp_torch {VERSION}")
+    parser.add_argument("program", choices=COMMANDS, metavar="PROGRAM", help=", ".join(COMMANDS))
+    return parser.parse_args(arguments[:1]).program
 
 
 def typed(command: str, *arguments: object) -> str:
@@ -64,7 +74,13 @@ def typed(command: str, *arguments: object) -> str:
     script = Path(sys.argv[0])
     by_script = script.stem in COMMANDS and script.suffix == ".py"
     program = ["python", script.with_name(f"{command}.py")] if by_script else ["bp-torch", command]
-    return shlex.join(map(str, [*program, *arguments]))
+    return shlex.join([*map(str, program), *(_no_option(each) for each in arguments)])
+
+
+def _no_option(argument: object) -> str:
+    """An argument's text; a path that begins like an option gets ./ before it."""
+    text = str(argument)
+    return os.path.join(os.curdir, text) if isinstance(argument, Path) and text.startswith("-") else text
 
 
 def ends(program: str, run: Callable[[], int]) -> NoReturn:
@@ -75,10 +91,11 @@ def ends(program: str, run: Callable[[], int]) -> NoReturn:
     try:
         with warnings_in_a_line(program):
             code = run()
+    except SystemExit as ended:  # SIGTERM's
+        code = int(ended.code or 0)
     except (DivergenceError, EngineError) as error:
         code = _say(program, error, 1)
-    except BrokenPipeError:  # whoever read what is printed has gone; Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read what is printed has gone
         code = 128 + signal.SIGPIPE
     except (ValueError, OSError, DataError, CheckpointError) as error:
         code = _say(program, as_options(str(error)), 2)
@@ -89,9 +106,9 @@ def ends(program: str, run: Callable[[], int]) -> NoReturn:
         code = _say(program, what, 1)
     except KeyboardInterrupt:
         code = _say(program, "interrupted", 130)
-    sys.exit(code)
+    sys.exit(streams.flushed(code))
 
 
 def _say(program: str, what: object, code: int) -> int:
-    print(f"{program}: {what}", file=sys.stderr)
+    streams.say(f"{program}: {what}")
     return code

@@ -1,12 +1,12 @@
 """The package's messages as a command line's user reads them."""
 
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bp_torch.cli.options import FIELDS
+from bp_torch.cli.streams import say
 
 
 def as_options(message: str) -> str:
@@ -26,5 +26,5 @@ def warnings_in_a_line(program: str) -> Iterator[None]:
     """Each of the package's warnings is one line on stderr, without the place in the code that it comes from."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", RuntimeWarning)
-        warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_: say(f"{program}: {message}")
         yield

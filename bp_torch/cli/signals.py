@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -40,7 +40,8 @@ def held_back() -> Iterator[list[signal.Signals]]:
         received.append(signal.Signals(number))
         for each in heeded:
             signal.signal(each, signal.SIG_DFL)
-        os.write(2, b"\nStopping at the next batch, to save; a second signal ends at once.\n")
+        with suppress(OSError):  # whoever read it has gone: that shall not keep the run from being saved
+            os.write(2, b"\nStopping at the next batch, to save; a second signal ends at once.\n")
 
     before = {each: signal.signal(each, hold) for each in heeded}
     try:

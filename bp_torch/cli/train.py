@@ -6,6 +6,7 @@ Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic
 import argparse
 import math
 import re
+import signal
 import textwrap
 import time
 from contextlib import AbstractContextManager
@@ -100,7 +101,10 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     records, began = list(earlier), time.perf_counter()
     with held_back() as signals:
         training = runs.train(session, stop=lambda: bool(signals))
-        records += with_progress(training, epochs, len(earlier), validation="test")
+        try:
+            records += with_progress(training, epochs, len(earlier), validation="test")
+        except BrokenPipeError:  # whoever read what is printed has gone: the session saves what was trained, and ends
+            return 128 + signal.SIGPIPE
     if signals and len(records) < epochs:
         position = load_checkpoint(folder / WEIGHTS).position
         print(

@@ -15,6 +15,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from bp_torch.errors import DataError
+
 TIMEOUT = 15.0  # seconds without a byte after which a mirror is given up
 
 
@@ -46,6 +48,14 @@ OFFICIAL = {
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
 }
+
+
+def folder(root: str | Path) -> Path:
+    """The folder of this name, ~ being the user's home. Raises DataError where there is no such home."""
+    try:
+        return Path(root).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{root} can't be found, since there is no such home folder: write its whole path") from error
 
 
 def opened(raw: Path, name: str, md5: str | None) -> tuple[Path, BinaryIO] | None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
+from bp_torch.data import download
 from bp_torch.errors import DataError
 
 PREFIXES = {"train": "train", "test": "t10k"}
@@ -43,7 +44,7 @@ def idx(folder: str | Path, split: str, *, device: str | torch.device = "cpu") -
     """
     checks.one_of("split", split, tuple(PREFIXES))
     device = checks.available_device(device)
-    folder = Path(folder)
+    folder = download.folder(folder)
     try:
         paths = {name: path for name in names(split) if (path := _present(folder, name))}
         missing = [name for name in names(split) if name not in paths]

@@ -1,5 +1,6 @@
 """MNIST, Fashion-MNIST and KMNIST: found in torchvision's folders or downloaded by torchvision, read by `idx`."""
 
+import shlex
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _load(name: str, split: str, root: str | Path, device: str | torch.device) -
     except ImportError as error:
         raise DataError(f"{name} is loaded by torchvision, which is not installed: pip install torchvision") from error
     described = getattr(datasets, name)  # asked at each call: its mirrors and resources may be set by the caller
-    raw = Path(root).expanduser() / name / "raw"
+    raw = download.folder(root) / name / "raw"
     try:
         both = _read(raw, split, described.resources)
         if both is None:
@@ -103,6 +104,6 @@ def _advice(name: str, raw: Path, files: list[str], error: OSError) -> str:
     return (
         f"{name} could not be loaded from {raw} or downloaded into it. What was tried: {' '.join(str(error).split())}. "
         f"To use it without a network, put the four files {', '.join(files)} into {raw.absolute()}; extracted files "
-        f"whose origin can't be verified are read by --dataset idx --data-dir {raw}. "
+        f"whose origin can't be verified are read by --dataset idx --data-dir {shlex.quote(str(raw))}. "
         f"To train without a download: python scripts/train.py --dataset digits"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from bp_torch.drawing import plain_style
 from bp_torch.training.loop import Record
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 CELLS = 40  # classes of a confusion matrix that are all named, with a number in each cell
 
 
+@plain_style()
 def curve(path: Path, records: Sequence[Record], title: str) -> None:
     """Cost and test accuracy by epoch, as a PNG. The training cost is taken during an epoch, the test's after it."""
     from matplotlib.ticker import MaxNLocator
@@ -39,6 +41,7 @@ def curve(path: Path, records: Sequence[Record], title: str) -> None:
     figure.savefig(path, dpi=110)
 
 
+@plain_style()
 def confusion(path: Path, labels: Tensor, predicted: Tensor, names: Sequence[str] | None = None) -> None:
     """How often each true class (rows) was taken for each class (columns), as a PNG.
 

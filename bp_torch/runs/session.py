@@ -25,7 +25,7 @@ from typing import NamedTuple
 import torch
 
 from bp_torch import checks
-from bp_torch.data import named
+from bp_torch.data import download, named
 from bp_torch.data.named import Split
 from bp_torch.errors import CheckpointError, DataError, DivergenceError
 from bp_torch.network import Network
@@ -206,9 +206,11 @@ def _finish(session: Session, records: list[Record], watch: observations.Watch) 
     for draw in drawings:
         try:
             draw()
-        except ImportError as error:  # training needs none of it
-            what = f"{folder} lacks a picture: {error.name} is not installed"
-            warnings.warn(what, RuntimeWarning, stacklevel=3)
+        except Exception as error:  # a picture that can't be drawn takes nothing from what was trained
+            missing = (
+                f"{error.name} is not installed" if isinstance(error, ImportError) else " ".join(str(error).split())
+            )
+            warnings.warn(f"{folder} lacks a picture: {missing}", RuntimeWarning, stacklevel=3)
 
 
 def _prepared(config: Config, folder: Path) -> Session:
@@ -273,7 +275,7 @@ def _data_dir(config: Config) -> str | None:
     """The folder that the data was read from, in full, for a run that is evaluated from another one."""
     if config.dataset == "digits" or named.is_table(config.dataset):
         return None
-    return str(Path(config.data_dir or "data").resolve())
+    return str(download.folder(config.data_dir or "data").resolve())
 
 
 def _standing(fresh: Session) -> Session:

@@ -38,7 +38,7 @@ def with_progress(
     done: epochs of a run that goes on. validation: what the validation data is called. A record in the midst of an
     epoch is not displayed.
     """
-    if sys.stderr.isatty():
+    if _on_a_terminal():
         with tqdm(total=epochs, initial=done, unit="epoch") as bar:
             for record in records:
                 if record.whole:
@@ -50,6 +50,14 @@ def with_progress(
             if record.whole:
                 print(f"epoch {record.epoch:{len(str(epochs))}}/{epochs}  {_figures(record, validation)}", flush=True)
             yield record
+
+
+def _on_a_terminal() -> bool:
+    """Whether stderr is one; in a notebook, a service or a test it may be any object, or none."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # ValueError: it is closed
+        return False
 
 
 def _figures(record: Record, validation: str) -> str:

@@ -89,7 +89,7 @@ def choose(job: Job) -> str:
 def _other_than_intel() -> bool:
     """Whether this CPU is known not to be Intel's, which torch's products (MKL's) are made for."""
     try:
-        return "GenuineIntel" not in Path("/proc/cpuinfo").read_text()
+        return "GenuineIntel" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
 
