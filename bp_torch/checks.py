@@ -100,7 +100,7 @@ def targets(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
 
 def one_hot(y: Tensor, n_out: int, dtype: torch.dtype) -> Tensor:
     """Class indices (…, m) as rows (…, m, n_out) of zeros and a one."""
-    return (y.unsqueeze(-1) == torch.arange(n_out, device=y.device)).to(dtype)
+    return (y.unsqueeze(-1) == torch.arange(n_out, dtype=torch.int64, device=y.device)).to(dtype)
 
 
 def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:

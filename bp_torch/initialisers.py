@@ -12,11 +12,11 @@ from torch import Generator, Tensor
 
 
 def _gaussian(*shape: int, rng: Generator, deviation: float = 1.0) -> Tensor:
-    return deviation * torch.randn(shape, generator=rng, dtype=torch.float32)
+    return deviation * torch.randn(shape, generator=rng, dtype=torch.float32, device="cpu")
 
 
 def _zeros(n: int) -> Tensor:
-    return torch.zeros(n, dtype=torch.float32)
+    return torch.zeros(n, dtype=torch.float32, device="cpu")
 
 
 def _normal(n_in: int, n_out: int, rng: Generator) -> tuple[Tensor, Tensor]:

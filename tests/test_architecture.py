@@ -134,7 +134,7 @@ def _reads_by_locale(call: ast.Call) -> bool:
     *owner, name = ast.unparse(call.func).split(".")
     if "encoding" in named:
         return False
-    if name in ("open", "fdopen") and owner not in (["os"], ["Image"]):
+    if name == "fdopen" or (name == "open" and owner not in (["os"], ["Image"])):
         mode = named.get("mode") or next(iter(call.args[not owner or owner == ["os"] :]), None)
     elif name in ("NamedTemporaryFile", "TemporaryFile", "SpooledTemporaryFile"):
         mode = named.get("mode") or next(iter(call.args), ast.Constant("w+b"))
@@ -142,7 +142,7 @@ def _reads_by_locale(call: ast.Call) -> bool:
         return name.startswith("get") or bool(named.keys() & {"text", "universal_newlines"})
     else:
         return name in ("read_text", "write_text", "TextIOWrapper")
-    return not (isinstance(mode, ast.Constant) and "b" in mode.value)
+    return not (isinstance(mode, ast.Constant) and "b" in str(mode.value))
 
 
 def _factories_by_default(tree: ast.AST) -> Iterator[str]:

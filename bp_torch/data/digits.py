@@ -17,7 +17,8 @@ def digits(split: str, *, device: str | torch.device = "cpu") -> tuple[Tensor, T
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    pixels, labels = map(torch.as_tensor, load_digits(return_X_y=True))
+    pixels, labels = load_digits(return_X_y=True)
     train, test = train_test_split(range(len(labels)), test_size=360, stratify=labels, random_state=0)
-    chosen = torch.tensor(train if split == "train" else test)
-    return (pixels[chosen] / 16).to(device, torch.float32), labels[chosen].to(device, torch.int64)
+    chosen = train if split == "train" else test
+    x = torch.tensor(pixels[chosen] / 16, dtype=torch.float32, device=device)
+    return x, torch.tensor(labels[chosen], dtype=torch.int64, device=device)

@@ -124,7 +124,7 @@ def _from_a_mirror(raw: Path, unfinished: Path, name: str, md5: str | None, mirr
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds a lock between processes; it ends with the process, however that ends."""
-    with path.open("a") as file:
+    with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

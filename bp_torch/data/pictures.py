@@ -27,12 +27,16 @@ def picture(path: str | Path, side: int) -> Tensor:
             grey = ImageOps.exif_transpose(Image.open(path)).convert("L")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} can't be read as an image: {error}") from error
-    edge = torch.tensor([grey.getpixel((x, y)) for x in (0, grey.width - 1) for y in (0, grey.height - 1)])
-    if edge.float().mean() > 127:
+    edge = torch.tensor(
+        [grey.getpixel((x, y)) for x in (0, grey.width - 1) for y in (0, grey.height - 1)],
+        dtype=torch.float32,
+        device="cpu",
+    )
+    if edge.mean() > 127:
         grey = ImageOps.invert(grey)
     if grey.size != (side, side):
         grey = _centred(grey, side)
-    return torch.tensor(list(grey.tobytes()), dtype=torch.float32) / 255
+    return torch.tensor(list(grey.tobytes()), dtype=torch.float32, device="cpu") / 255
 
 
 def _centred(grey: "Image.Image", side: int) -> "Image.Image":
@@ -46,7 +50,7 @@ def _centred(grey: "Image.Image", side: int) -> "Image.Image":
     digit = grey.crop(box)
     width, height = (max(1, round(length * room / max(digit.size))) for length in digit.size)
     digit = digit.resize((width, height), Image.Resampling.BOX)
-    weights = torch.tensor(list(digit.tobytes()), dtype=torch.float64).view(digit.height, digit.width)
+    weights = torch.tensor(list(digit.tobytes()), dtype=torch.float64, device="cpu").view(digit.height, digit.width)
     square = Image.new("L", (side, side))
     square.paste(digit, (_margin(weights.sum(0), side), _margin(weights.sum(1), side)))
     return square
@@ -54,5 +58,7 @@ def _centred(grey: "Image.Image", side: int) -> "Image.Image":
 
 def _margin(mass: Tensor, side: int) -> int:
     """Where to start a line of pixels so that its centre of mass lies in the middle of the side, if there is room."""
-    centre = (mass * torch.arange(0.5, len(mass))).sum() / mass.sum().clamp(min=1)  # 1: of a picture without ink
+    centre = (mass * torch.arange(0.5, len(mass), dtype=torch.float64, device="cpu")).sum() / mass.sum().clamp(
+        min=1
+    )  # 1: of a picture without ink
     return min(max(round(side / 2 - centre.item()), 0), side - len(mass))

@@ -100,8 +100,8 @@ def _test_rows(y: Tensor, classes: bool, seed: int) -> Tensor:
 
     Each class has a row to train on; a row to test on is found if any class has two.
     """
-    order = torch.randperm(len(y), generator=generator("table", seed))
-    test = torch.zeros(len(y), dtype=torch.bool)
+    order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
+    test = torch.zeros(len(y), dtype=torch.bool, device="cpu")
     if not classes:
         test[order[2::5]] = True
         return test

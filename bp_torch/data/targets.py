@@ -53,7 +53,7 @@ def targets(path: Path, target: str, cells: Cells, task: str | None) -> tuple[Te
         order = sorted(worth, key=worth.__getitem__)
     _check(path, target, order, len(cells.target), numeric=not words)
     index = {name: k for k, name in enumerate(order)}
-    return torch.tensor([index[names[cell]] for cell in cells.target]), tuple(order)
+    return torch.tensor([index[names[cell]] for cell in cells.target], dtype=torch.int64, device="cpu"), tuple(order)
 
 
 def warn_of_near_equals(path: Path, target: str, classes: Iterable[str]) -> None:
@@ -81,7 +81,7 @@ def _no_values(path: Path, target: str, cells: Cells, way_out: str) -> DataError
 
 
 def _column(cells: Cells) -> Tensor:
-    return torch.tensor([number(cell) for cell in cells.target], dtype=torch.float64).unsqueeze(1)
+    return torch.tensor([number(cell) for cell in cells.target], dtype=torch.float64, device="cpu").unsqueeze(1)
 
 
 def _name(path: Path, target: str, text: str, value: float) -> str:

@@ -131,14 +131,14 @@ def known_weight(net: Network, l: int, j: int, k: int) -> tuple[int, int, int]:
 
 
 def _drawn(layer: Layer, l: int, rng: torch.Generator) -> list[tuple[int, int, int]]:
-    index = torch.randperm(layer.w.numel(), generator=rng)[:WEIGHTS].tolist()
+    index = torch.randperm(layer.w.numel(), generator=rng, dtype=torch.int64, device="cpu")[:WEIGHTS].tolist()
     return [(l, i // layer.w.shape[1], i % layer.w.shape[1]) for i in index]
 
 
 def _along_directions(net: Network, x: Tensor, y: Tensor, l: int, gradient: Layer, rng: torch.Generator) -> Row:
     slopes, wanted = [], []
     for _ in range(DIRECTIONS):
-        v = Layer(*(torch.randn(t.shape, generator=rng, dtype=t.dtype).to(t.device) for t in gradient))
+        v = Layer(*(torch.randn(t.shape, generator=rng, dtype=t.dtype, device="cpu").to(t.device) for t in gradient))
         length = math.sqrt(sum(float(t.square().sum()) for t in v))
         v = Layer(v.w / length, v.b / length)
         slopes.append((gradient.w * v.w).sum() + (gradient.b * v.b).sum())

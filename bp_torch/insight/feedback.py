@@ -70,7 +70,8 @@ def _matrices(
     shapes = {l: (n, net.sizes[l]) for l, n in enumerate(rows, start=1)}
     if given is None:
         rng = generator(rule, checks.seed(seed))
-        return {l: (torch.randn(shape, generator=rng) / math.sqrt(shape[0])).to(like) for l, shape in shapes.items()}
+        drawn = {l: torch.randn(shape, generator=rng, dtype=torch.float32, device="cpu") for l, shape in shapes.items()}
+        return {l: (b / math.sqrt(len(b))).to(like) for l, b in drawn.items()}
     if set(given) != set(shapes):
         raise ValueError(f"{rule} needs a matrix for each of the layers {list(shapes)}, and got {sorted(given)}")
     for l, shape in shapes.items():

@@ -65,7 +65,9 @@ def slopes(net: Network, x: Tensor, y: Tensor, layer: int, *, bins: int = 10) ->
     trace = backprop(net, x, y)
     a = trace.a[layer].double().abs()
     prime = net.activations[layer].derivative(trace.z[layer], trace.a[layer + 1]).double().abs()
-    inputs, primes = (torch.linspace(0, t.max().item() or 1.0, bins + 1, dtype=t.dtype) for t in (a, prime))
+    inputs, primes = (
+        torch.linspace(0, t.max().item() or 1.0, bins + 1, dtype=t.dtype, device="cpu") for t in (a, prime)
+    )
     of_a, of_prime = _cells(a, inputs), _cells(prime, primes)
     pairs = of_a.sum(1).T @ of_prime.sum(1)
     total = (of_a * a.unsqueeze(-1)).sum(1).T @ (of_prime * trace.delta[layer].double().abs().unsqueeze(-1)).sum(1)
@@ -76,4 +78,4 @@ def _cells(values: Tensor, edges: Tensor) -> Tensor:
     """Which cell each value (m, n) lies in, as ones and zeros (m, n, bins)."""
     bins = len(edges) - 1
     index = torch.bucketize(values, edges[1:-1].to(values.device), right=True)
-    return (index.unsqueeze(-1) == torch.arange(bins, device=values.device)).to(values.dtype)
+    return (index.unsqueeze(-1) == torch.arange(bins, dtype=torch.int64, device=values.device)).to(values.dtype)

@@ -1,5 +1,6 @@
 """A network looked at while it learns: norms and histograms over a probe, and single examples, layer by layer."""
 
+import math
 from functools import cache
 
 import torch
@@ -49,7 +50,9 @@ def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, 
         of_a, of_slope = bounds(activation)
         counts["activation_counts"].append(_histogram(trace.a[l + 1], of_a))
         slope = _slope(activation, trace.z[l], trace.a[l + 1])
-        counts["slope_counts"].append(torch.zeros(BINS) if slope is None else _histogram(slope, of_slope))
+        counts["slope_counts"].append(
+            torch.zeros(BINS, dtype=torch.float32, device="cpu") if slope is None else _histogram(slope, of_slope)
+        )
     observed = {name: torch.stack(values).float().cpu() for name, values in (norms | counts).items()}
     observed["cost"] = trace.cost.float().cpu()
 
@@ -70,7 +73,7 @@ def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, 
 @cache
 def bounds(activation: Activation) -> tuple[tuple[float, float], tuple[float, float]]:
     """The ranges of the histograms of a and of σ′: what z from −10 to 10 gives, to two places, with 0 inside."""
-    z = torch.linspace(-EXTREME, EXTREME, 401, dtype=torch.float64).unsqueeze(1)
+    z = torch.linspace(-EXTREME, EXTREME, 401, dtype=torch.float64, device="cpu").unsqueeze(1)
     a = activation.f(z)
     slope = _slope(activation, z, a)
     return _range(a), _range(a if slope is None else slope)
@@ -99,21 +102,21 @@ def examples_to_follow(y: Tensor) -> Tensor:
     """The indices (at most 10,) of the examples to follow: the first of each class; the first ones of real targets."""
     labels = class_labels(y)
     if labels is None:
-        return torch.arange(min(FOLLOWED, len(y)))
+        return torch.arange(min(FOLLOWED, len(y)), dtype=torch.int64, device="cpu")
     classes = labels.unique()[:FOLLOWED]
     return torch.stack([(labels == c).nonzero()[0, 0] for c in classes]).cpu()
 
 
 def spread(count: int, most: int) -> Tensor:
     """At most `most` indices, evenly spread over `count` examples, so that a sorted set is seen as a whole."""
-    return torch.linspace(0, count - 1, min(count, most), dtype=torch.float64).round().long()
+    return torch.linspace(0, count - 1, min(count, most), dtype=torch.float64, device="cpu").round().long()
 
 
 def epochs_to_keep(epochs: int, most: int = 31) -> set[int]:
     """The epochs to look at the network after, 0 (before training) and the last among them: all, or closer early on."""
     if epochs < most:
         return set(range(epochs + 1))
-    spaced = torch.logspace(0, torch.tensor(epochs).log10().item(), most - 1, dtype=torch.float64)
+    spaced = torch.logspace(0, math.log10(epochs), most - 1, dtype=torch.float64, device="cpu")
     return {0, epochs, *spaced.round().long().tolist()}
 
 

@@ -216,7 +216,9 @@ def top_influences(
         for of_block in blocks.dot_products(
             partial(blocks.gradients, net), block, blocks.split(*train, rows=rows), cosine
         ):
-            number = torch.arange(done, done + of_block.shape[1], device=of_block.device).expand_as(of_block)
+            number = torch.arange(done, done + of_block.shape[1], dtype=torch.int64, device=of_block.device).expand_as(
+                of_block
+            )
             values, indices = torch.cat([best.values, of_block], 1), torch.cat([best.indices, number], 1)
             top = values.topk(min(k, values.shape[1]), dim=1)
             best = Influential(top.values, indices.gather(1, top.indices))

@@ -59,7 +59,9 @@ def times(
         forward.append(_seconds(lambda: feed_forward(net, x)))
         whole.append(_seconds(both))
     count, taken = _count(net), 0
-    order = torch.randperm(count, generator=generator("speed", checks.seed(seed))).tolist()
+    order = torch.randperm(
+        count, generator=generator("speed", checks.seed(seed)), dtype=torch.int64, device="cpu"
+    ).tolist()
     slopes = _differences(net, x, y, order)
     began = time.perf_counter()
     while taken < count and (taken == 0 or time.perf_counter() - began < seconds):

@@ -85,7 +85,7 @@ def write(folder: Path, watch: Watch, net: Network) -> None:
     tensors = {
         name: torch.stack([watch.by_epoch[epoch][name] for epoch in epochs]) for name in watch.by_epoch[epochs[0]]
     }
-    tensors["epochs"] = torch.tensor(epochs)
+    tensors["epochs"] = torch.tensor(epochs, dtype=torch.int64, device="cpu")
     tensors["followed.chosen"] = watch.chosen
     tensors["followed.x"] = watch.followed[0].float().cpu()
     tensors["followed.y"] = (

@@ -21,12 +21,12 @@ class Chunk(NamedTuple):
 
 def shuffled(m: int, seed: int, epoch: int) -> Tensor:
     """The order (m,) of the examples in an epoch; it depends on seed and epoch alone, and is drawn on the CPU."""
-    return torch.randperm(m, generator=generator("shuffle", seed, epoch))
+    return torch.randperm(m, generator=generator("shuffle", seed, epoch), dtype=torch.int64, device="cpu")
 
 
 def batch_sizes(m: int, batch_size: int) -> Tensor:
     """How many examples each batch of an epoch holds (batches,), int64; the last one holds what is left over."""
-    sizes = torch.full((-(-m // batch_size),), batch_size)
+    sizes = torch.full((-(-m // batch_size),), batch_size, dtype=torch.int64, device="cpu")
     sizes[-1] = m - batch_size * (len(sizes) - 1)
     return sizes
 

@@ -70,7 +70,7 @@ def main() -> int:
         results = _measured("growth", options, 0)
         _write(out / "growth.json", results)
         charts.growth(out / "growth.png", results)
-        (out / "README.md").write_text(tables.report(out))
+        (out / "README.md").write_text(tables.report(out), encoding="utf-8")
         print(f"The growth is in {out / 'growth.png'} and growth.json.")
         return 0
     origin = {
@@ -80,7 +80,7 @@ def main() -> int:
     if options.per_example:
         results = origin | _measured("per-example", options, options.threads or 0)
         _write(out / "per_example.json", results)
-        (out / "README.md").write_text(tables.report(out))
+        (out / "README.md").write_text(tables.report(out), encoding="utf-8")
         print(tables.per_example_table(results))
         return 0
     results: dict[str, Any] = {**origin, "shapes": []}
@@ -92,16 +92,16 @@ def main() -> int:
         print(tables.memory_table(results["memory"]))
     _write(out / f"{device}.json", results)
     charts.contenders(out / f"{device}.png", results["shapes"])
-    machines = [json.loads(path.read_text()) for path in sorted(out.glob("cpu*.json"))]
+    machines = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("cpu*.json"))]
     if machines:
         charts.ratios(out / "speed.png", machines)
-    (out / "README.md").write_text(tables.report(out))
+    (out / "README.md").write_text(tables.report(out), encoding="utf-8")
     print(f"The results are in {out}: {device}.json, {device}.png, speed.png, README.md.")
     return 0
 
 
 def _write(path: Path, results: Any) -> None:
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def _named(name: str) -> list[str]:
@@ -126,7 +126,7 @@ def _measured(part: str, options: argparse.Namespace, threads: int) -> Any:
         command,
         env=environment,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode:
@@ -151,7 +151,7 @@ def _machine(device: str) -> str:
     if torch.device(device).type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         name = fields.get("model name\t", platform.processor()).strip()
         name += f", {torch.backends.cpu.get_cpu_capability()}, {len(os.sched_getaffinity(0))} cores"

@@ -118,7 +118,7 @@ def report(out: Path) -> str:
         if not path.exists():
             parts += [f"## {path.stem}", "", "Not yet measured.", ""]
             continue
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
         parts += [f"## {path.stem}", "", f"{results['machine']}.", f"`{results['command']}`", ""]
         parts += [f"![Contenders]({path.stem}.png)", "", *(table(each) for each in results["shapes"])]
         if "memory" in results:
@@ -126,7 +126,7 @@ def report(out: Path) -> str:
     if (out / "growth.png").exists():
         parts += ["## How the cost grows", "", "`python scripts/benchmark --growth`", "", "![Growth](growth.png)"]
     if (out / "per_example.json").exists():
-        per_example = json.loads((out / "per_example.json").read_text())
+        per_example = json.loads((out / "per_example.json").read_text(encoding="utf-8"))
         parts += [
             "",
             "## Per example",

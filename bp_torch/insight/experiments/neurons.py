@@ -28,7 +28,7 @@ def speed_of_backprop(seed: int, *, decades: Sequence[float] = (2, 2.5, 3, 3.5, 
         n = round(math.sqrt(10**decade / 2))
         net = Network.create([n, n, n], seed=seed)
         rng = generator("speed-of-backprop", seed)
-        x, y = torch.rand(m, n, generator=rng), torch.rand(m, n, generator=rng)
+        x, y = (torch.rand(m, n, generator=rng, dtype=torch.float32, device="cpu") for _ in "xy")
         descend = partial(step, State(net.to(x.dtype)), Batch(x, y, x.new_ones(m)), (x.new_tensor(-1e-6 / m),))
         with threads(1):
             measured = times(net, x, y, descend, seconds=1.5, seed=seed)
@@ -64,8 +64,8 @@ def big_picture(seed: int, *, sizes: Sequence[int] = (4, 6, 5, 3), examples: int
     """ΔC ≈ (∂C/∂w) Δw as Δw shrinks, for every weight of a small network; and ∂C/∂w as a sum over paths."""
     double = Network.create(sizes, seed=seed, dtype=torch.float64)
     rng = generator("big-picture", seed)
-    x = torch.rand(examples, sizes[0], generator=rng, dtype=torch.float64)
-    y = torch.randint(sizes[-1], (examples,), generator=rng)
+    x = torch.rand(examples, sizes[0], generator=rng, dtype=torch.float64, device="cpu")
+    y = torch.randint(sizes[-1], (examples,), generator=rng, dtype=torch.int64, device="cpu")
     steps = [10 ** (-n / 4) for n in range(33)]
     weights = [
         (l, j, k)
@@ -123,7 +123,7 @@ def saturation(seed: int, *, epochs: int = 300) -> Result:
             net = Network.create([1, 1], cost=cost, dtype=torch.float64)
             net.layers[0].w.fill_(w)
             net.layers[0].b.fill_(b)
-            x, y = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+            x, y = (torch.full((1, 1), value, dtype=torch.float64, device="cpu") for value in (1.0, 0.0))
             states = [_neuron(net, x, y)]
             for _ in train(net, (x, y), epochs=epochs, batch_size=1, lr=lr, seed=seed, engine="eager"):
                 states.append(_neuron(net, x, y))

@@ -49,7 +49,7 @@ def native(job: Job) -> Run:
     functions = {m: _function(library, m) for m in job.sizes_of_batches}
     elements = {m: _elements(library, m) for m in functions}
     check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
-    workspaces = {m: torch.zeros(count, dtype=x.dtype) for m, count in elements.items()}
+    workspaces = {m: torch.zeros(count, dtype=x.dtype, device="cpu") for m, count in elements.items()}
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 
     def train(order: Tensor, numbers: Tensor, m: int) -> float:
@@ -114,7 +114,7 @@ def _padded(tensor: Tensor) -> Tensor:
     """Memory for a parameter with rows of whole, aligned vectors; beyond its columns stay zeros."""
     width = ALIGNMENT // tensor.element_size()
     columns = -(-tensor.shape[-1] // width) * width
-    return torch.zeros((*tensor.shape[:-1], columns), dtype=tensor.dtype)
+    return torch.zeros((*tensor.shape[:-1], columns), dtype=tensor.dtype, device="cpu")
 
 
 def _columns(padded: Tensor, like: Tensor) -> Tensor:

@@ -160,7 +160,9 @@ def record_step(key: _Key) -> Graph:
     for n_in, n_out in pairwise(key.sizes):
         shapes += [(n_out, n_in), (n_out,)]
     with torch.inference_mode(False), torch.no_grad():
-        return make_fx(run, tracing_mode="fake")(*(torch.empty(shape, dtype=key.dtype) for shape in shapes)).graph
+        return make_fx(run, tracing_mode="fake")(
+            *(torch.empty(shape, dtype=key.dtype, device="cpu") for shape in shapes)
+        ).graph
 
 
 def _function(key: _Key) -> str:
