@@ -30,7 +30,7 @@ FLOORS = [
     {"saving", "drawing"},
     {"data", "insight"},
     {"insight.experiments"},
-    {"runs.config", "runs.metrics", "runs.observations", "runs.pictures"},
+    {"runs.config", "runs.metrics", "runs.observations", "runs.pictures", "runs.quality"},
     {"runs.session"},
     {"runs.saved"},
     {"runs.report"},

@@ -1,7 +1,8 @@
 """Evaluates a saved run on a data set, or reads digits from image files.
 
-RUN is a folder that training wrote. Without images: cost and accuracy on the test set the run was made with; for a
-real-valued target, in place of the accuracy, the root mean square error in the target's own unit. With images: the
+RUN is a folder that training wrote. Without images: cost and accuracy on the test set the run was made with, beside the
+accuracy of always naming the commonest class, the balanced accuracy and the recall of each class; for a real-valued
+target the root mean square error in the target's own unit, and R². With images: the
 digit of each and the probability that the network gives every digit (for sigmoid outputs, which are ten separate
 yes-or-no answers, the ten probabilities need not sum to 100 %).
 """
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import torch
 
+from bp_torch.cli.messages import figures
 from bp_torch.cli.options import add_run_options, given
 from bp_torch.data import named
 from bp_torch.data.pictures import picture
-from bp_torch.runs import saved
+from bp_torch.runs import quality, saved
 from bp_torch.runs.session import device_of
 
 EXAMPLES = [["runs/mine"], ["runs/mine", "seven.png", "photo.jpg"]]
@@ -49,11 +51,9 @@ def _read_digits(trained: saved.Run, paths: list[Path]) -> None:
 
 
 def _evaluate(trained: saved.Run, name: str, test: named.Split) -> None:
-    net = trained.net
-    if test.classes:
-        quality = f"accuracy {net.accuracy(test.x, test.y):.2%}"
-    else:
-        away = (net.forward(test.x).a[-1] - test.y).square().mean().sqrt().item() * test.unit
-        quality = f"root mean square error {away:.5g} (in {trained.config.target})"
+    net, config = trained.net, trained.config
+    cost = net.cost(test.x, test.y)
+    names = quality.class_names(net, config.about.get("classes"), test.classes)
+    first, more = figures(quality.of(net, test), names, config.target)
     things = "digits" if name in ("mnist", "digits") else "examples"
-    print(f"{name}, {len(test.x)} test {things}: {quality}, cost {net.cost(test.x, test.y):.5f}")
+    print(f"{name}, {len(test.x)} test {things}: {first}, cost {cost:.5f}", *more, sep="\n  ")

@@ -8,7 +8,6 @@ import math
 import re
 import signal
 import textwrap
-import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +16,18 @@ from typing import Any
 import torch
 
 from bp_torch.cli.main import typed
+from bp_torch.cli.messages import figures, times
 from bp_torch.cli.options import add_fields, given, typed_option
 from bp_torch.cli.signals import held_back, terminable
 from bp_torch.data import named
 from bp_torch.insight.check import check
 from bp_torch.runs import config as configuration
+from bp_torch.runs import metrics, quality
 from bp_torch.runs import session as runs
 from bp_torch.runs.config import Config
 from bp_torch.runs.session import WEIGHTS, Session
 from bp_torch.saving.checkpoint import load_checkpoint
+from bp_torch.state import Position
 from bp_torch.training.loop import Record
 from bp_torch.training.progress import with_progress
 
@@ -98,7 +100,7 @@ def _train(session: Session, options: argparse.Namespace) -> int:
         print(f"The run in {folder} is finished: all of its {epochs} epochs are trained.")
     elif options.resume is not None:
         print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
-    records, began = list(earlier), time.perf_counter()
+    records = list(earlier)
     with held_back() as signals:
         training = runs.train(session, stop=lambda: bool(signals))
         try:
@@ -112,15 +114,8 @@ def _train(session: Session, options: argparse.Namespace) -> int:
             f"{folder / WEIGHTS}. To go on: {typed('train', '--resume', folder)}"
         )
         return 128 + signals[0]
-    trained = records[len(earlier) :]
-    if trained:
-        seconds = math.fsum(record.seconds for record in trained) - position.seconds  # of before it was resumed
-        all_seconds = time.perf_counter() - began
-        print(
-            f"Trained for {len(trained)} epoch{'s' * (len(trained) > 1)} in {seconds:.1f} s, {all_seconds:.1f} s with "
-            "evaluating, saving and drawing."
-        )
-    print(_summary(records))
+    _tell_times(folder, records, len(earlier), position)
+    _tell_quality(session, records)
     print(f"The run is in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}.")
     print(f"A report of it: {typed('report', folder)}")
     print(f"Its curve: {folder / 'curve.png'}")
@@ -156,15 +151,41 @@ def _introduce_table(session: Session, guessed: bool) -> None:
         print(f"Classes without a row to test on: {names}. How well they are learned is not seen.")
 
 
-def _summary(records: list[Record]) -> str:
+def _tell_times(folder: Path, records: list[Record], earlier: int, start: Position) -> None:
+    """The times of the epochs that were trained now, and of all; start: where the run stood before."""
+    whole = times(math.fsum(record.seconds for record in records), metrics.wall_seconds(folder))
+    count = len(records) - earlier
+    epochs = f"{count} epoch{'s' * (count > 1)}"
+    if start == Position():
+        print(f"Trained for {epochs}: {whole}.")
+    else:
+        if count:
+            wall = metrics.wall_seconds(folder, after=earlier)
+            now = math.fsum(record.seconds for record in records[earlier:]) - start.seconds
+            print(f"Went on for {epochs}: {times(now, None if wall is None else wall - start.seconds)}.")
+        print(f"All {len(records)} epochs of the run: {whole}.")
+
+
+def _tell_quality(session: Session, records: list[Record]) -> None:
+    """How good the network is at the end, and that the best epoch is no measure of it."""
+    _, config, net, _, test, *_ = session
+    names = quality.class_names(net, test.classes)
+    try:
+        first, more = figures(quality.of(net, test), names, config.target)
+    except ImportError as error:  # training needs none of it
+        first, more = f"no more than the cost, since {error.name} is not installed", []
+    cost = records[-1].validation_cost
+    print(f"At the end, on the {len(test.x)} test examples: {first}, cost {cost:.5f}", *more, sep="\n  ")
     if records[-1].validation_accuracy is None:
-        costs = {record.epoch: record.validation_cost or 0.0 for record in records}
-        best = min(costs, key=costs.__getitem__)
-        return f"Test cost: {costs[len(costs)]:.5f} at the end; the lowest was {costs[best]:.5f}, in epoch {best}."
-    accuracies = {record.epoch: record.validation_accuracy or 0.0 for record in records}
-    best = max(accuracies, key=accuracies.__getitem__)
-    lost = ", whose weights are not kept" if best < len(accuracies) else ""
-    return (
-        f"Test accuracy: {accuracies[len(accuracies)]:.2%} at the end; the highest was {accuracies[best]:.2%}, in "
-        f"epoch {best}{lost}."
-    )
+        best = min(records, key=lambda record: (record.validation_cost or 0.0, -record.epoch))
+        what = f"test cost {best.validation_cost:.5f}"
+    else:
+        best = max(records, key=lambda record: (record.validation_accuracy or 0.0, record.epoch))
+        what = f"accuracy {best.validation_accuracy:.2%}"
+    if best is records[-1]:
+        print("  no epoch before was better")
+    else:
+        print(
+            f"  the best epoch was {best.epoch}, {what}: it is the best on these very examples, which flatters it, and "
+            "its weights are not kept"
+        )

@@ -2,7 +2,7 @@
 
 It has the run's settings, curves, confusion matrix, worst mistakes, first-layer weights, norms of errors and gradients,
 saturation and timings, and follows single examples through the network: forward, backward, and over the epochs of
-training.
+training. A table's columns stand by name, and its cells and values in their own units.
 """
 
 import base64
@@ -23,14 +23,15 @@ from bp_torch import checks
 from bp_torch.data.named import Split, is_table
 from bp_torch.insight.observe import bounds, spread
 from bp_torch.network import Network, class_labels
-from bp_torch.runs import metrics, observations, saved
+from bp_torch.runs import metrics, observations, quality, saved
 from bp_torch.runs.config import Config
 from bp_torch.training.loop import Record
 
 PAGE = files("bp_torch.runs") / "page"
-SCRIPTS = ("draw.js", "charts.js", "run.js", "follow.js", "start.js")
+SCRIPTS = ("draw.js", "charts.js", "table.js", "run.js", "follow.js", "start.js")
 MISTAKES = 24
 WEIGHTS = 100_000  # of the first layer that are drawn, at most
+NEURONS = 60  # of the first layer whose weights are drawn, at most, where each has its column's name
 INPUTS = 4096  # of an example that are drawn, at most
 CLASSES = 40  # of a confusion matrix, at most
 EPOCHS = 2000  # that the curves have, at most
@@ -60,7 +61,8 @@ def report(
         )
     name, test = saved.load_test_set(run, dataset, data_dir, target)
     path = run.folder / "report.html"
-    text = page(contents(run.folder.resolve().name, run.net, run.config, name, run.records, test, observed))
+    past = history(run.records, metrics.wall_seconds(run.folder))
+    text = page(contents(run.folder.resolve().name, run.net, run.config, name, past, test, observed))
     path.write_text(text, encoding="utf-8", errors="replace")
     return path
 
@@ -70,16 +72,16 @@ def contents(
     net: Network,
     config: Config,
     dataset: str,
-    records: Sequence[Record],
+    past: dict[str, Any],
     test: Split,
     observed: observations.Observations | None,
 ) -> dict[str, Any]:
-    """All that the page has, as JSON; arrays as `packed`."""
-    labels = classes_of(test)
-    results = of_test_set(net, test.x, test.y, labels)
+    """All that the page has, as JSON; arrays as `packed`. past: what `history` gives."""
+    labels, table = quality.classes_of(test), table_of(config, net)
+    figures = quality.of(net, test)._asdict()
     side = math.isqrt(net.sizes[0])
     image = side * side == net.sizes[0] and side >= 5 and not is_table(config.dataset)
-    names = config.about.get("classes")
+    names = quality.class_names(net, config.about.get("classes"), test.classes)
     return {
         "name": name,
         "sizes": net.sizes,
@@ -89,15 +91,26 @@ def contents(
         "cost": net.cost_function.name,
         "parameters": sum(t.numel() for layer in net.layers for t in layer),
         "config": {**config.settings(), **config.about, "dataset": dataset},
-        **history(records),
-        "test": results,
-        "classes": None if labels is None else class_names(results["classes"], names, test.classes),
-        "weights": first_weights(net.layers[0].w),
+        **past,
+        "test": of_test_set(net, test, labels, exact=table is not None) | figures,
+        "classes": None if labels is None else names,
+        "table": table,
+        "weights": first_weights(net.layers[0].w, exact=table is not None),
         "observed": None if observed is None else observations_of(net, observed, labels is not None),
     }
 
 
-def history(records: Sequence[Record]) -> dict[str, Any]:
+def table_of(config: Config, net: Network) -> dict[str, Any] | None:
+    """How a table's columns are called and were scaled; None for other data, and for runs of before it was kept."""
+    table = config.about.get("table")
+    if not is_table(config.dataset) or not table:
+        return None
+    lists = [table.get(name) for name in ("columns", "mean", "scale")]
+    fits = all(isinstance(values, (list, tuple)) and len(values) == net.sizes[0] for values in lists)
+    return {**table, "target": config.target} if fits else None
+
+
+def history(records: Sequence[Record], wall_seconds: float | None) -> dict[str, Any]:
     """The records by figure, thinned where they are many, and what all of them come to."""
     if not records:
         return {"records": None, "totals": None}
@@ -110,35 +123,37 @@ def history(records: Sequence[Record]) -> dict[str, Any]:
         "totals": {
             "epochs": len(records),
             "seconds": math.fsum(seconds),
+            "wall": wall_seconds,
             "median": statistics.median_high(seconds),
             "least": min(seconds),
             "most": max(seconds),
             "rate": statistics.median_high(rates) if rates else None,
-            "best": max(scores, default=None, key=lambda score: score[0]),
+            "best": max(scores, default=None),
         },
     }
 
 
-def class_names(count: int, *candidates: Sequence[str] | None) -> list[str]:
-    """The names of so many classes: the first candidates that are as many, else their numbers."""
-    fitting = (list(names) for names in candidates if names and len(names) == count)
-    return next(fitting, [str(c) for c in range(count)])
+def of_test_set(net: Network, test: Split, labels: Tensor | None, exact: bool) -> dict[str, Any]:
+    """Cost, confusion matrix and the worst mistakes; without labels (m,), the worst examples.
 
-
-def classes_of(test: Split) -> Tensor | None:
-    """The classes (m,) of the test examples; None for a real-valued target, even if all its values are 0 or 1."""
-    return None if test.classes is None and test.y.is_floating_point() else class_labels(test.y)
-
-
-def of_test_set(net: Network, x: Tensor, y: Tensor, labels: Tensor | None) -> dict[str, Any]:
-    """Cost, accuracy, confusion matrix and the worst mistakes; without labels (m,), the worst examples."""
+    exact: the inputs of these as they are, not rounded to a byte each.
+    """
+    x, y = test.x, test.y
     trace, classes = net.forward(x), max(net.sizes[-1], 2)
     costs = net.cost_function.value(trace.z[-1], trace.a[-1], checks.targets(y, x, net.sizes[-1], x))
     results: dict[str, Any] = {"dataset": len(x), "cost": _finite(costs.mean().item())}
     if labels is None:
         worst = costs.argsort(descending=True)[:MISTAKES]
-        rows = [{"index": int(i), "cost": _finite(costs[i].item())} for i in worst]
-        return results | {"accuracy": None, "confusion": None, "mistakes": rows, "pixels": _pixels(x[worst])}
+        rows = [
+            {
+                "index": int(i),
+                "cost": _finite(costs[i].item()),
+                "true": y[i].flatten()[0].item(),
+                "predicted": _finite(trace.a[-1][i, 0].item()),
+            }
+            for i in worst
+        ]
+        return results | {"accuracy": None, "confusion": None, "mistakes": rows, "pixels": _pixels(x[worst], exact)}
     predicted = net.predict(x)
     wrong = (predicted != labels).nonzero().flatten()
     worst = wrong[costs[wrong].argsort(descending=True)][:MISTAKES]
@@ -155,19 +170,24 @@ def of_test_set(net: Network, x: Tensor, y: Tensor, labels: Tensor | None) -> di
         for i in worst
     ]
     return results | {
-        "accuracy": (predicted == labels).double().mean().item(),
         "wrong": len(wrong),
         "confusion": counts.tolist() if classes <= CLASSES else None,
         "classes": classes,
         "mistakes": rows,
-        "pixels": _pixels(x[worst]),
+        "pixels": _pixels(x[worst], exact),
     }
 
 
-def first_weights(w: Tensor) -> dict[str, Any]:
-    """The first layer's weights of its first neurons as whole numbers from −127 to 127, and what 127 stands for."""
-    drawn = w[: max(WEIGHTS // w.shape[1], 1), :INPUTS].float().cpu()
+def first_weights(w: Tensor, exact: bool) -> dict[str, Any]:
+    """The first layer's weights of its first neurons as whole numbers from −127 to 127, and what 127 stands for.
+
+    exact: the weights as they are, of fewer neurons.
+    """
+    count = max(WEIGHTS // w.shape[1], 1)
+    drawn = w[: min(count, NEURONS) if exact else count, :INPUTS].float().cpu()
     scale = drawn.abs().flatten().kthvalue(math.ceil(0.999 * drawn.numel())).values.clamp(min=1e-30)
+    if exact:
+        return {"values": packed(drawn), "scale": scale.item()}
     return {"values": packed((drawn / scale * 127).round().clamp(-127, 127).to(torch.int8)), "scale": scale.item()}
 
 
@@ -210,9 +230,14 @@ def page(content: dict[str, Any]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], text)
 
 
-def _pixels(x: Tensor) -> dict[str, Any]:
-    """Rows of inputs as whole numbers: from 0 to 255 what lies from 0 to 1, else from −127 to 127 of the largest."""
+def _pixels(x: Tensor, exact: bool) -> dict[str, Any]:
+    """Rows of inputs as whole numbers: from 0 to 255 what lies from 0 to 1, else from −127 to 127 of the largest.
+
+    exact: as they are.
+    """
     x = x[:, :INPUTS].float()
+    if exact:
+        return packed(x)
     if x.numel() and (x.min() < 0 or x.max() > 1):
         return packed((x / x.abs().max() * 127).round().to(torch.int8))
     return packed((x * 255).round().to(torch.uint8))

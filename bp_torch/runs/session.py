@@ -149,11 +149,12 @@ def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
     between = max(1, round(config.checkpoint_every * batches))  # batches between two checkpoints
     part = min(engines.batches_in(SECONDS_A_STOP, net, recipe.batch_size), between)
     records, saved = list(earlier), position
+    written = turned = time.perf_counter()
+    before = position.seconds  # of an epoch that an earlier session began
     watch = observations.start(data[:2], test[:2], recipe.epochs)
     observations.restore(watch, folder, until=position.epoch - 1)
     if position == Position():
         observations.look(watch, net, 0)
-    written = time.perf_counter()
 
     def finish() -> None:
         status.finish = lambda: None
@@ -171,7 +172,9 @@ def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
                 if time.perf_counter() - written > SECONDS_A_WRITE:
                     observations.write(folder, watch, net)
                     written = time.perf_counter()
-                metrics.append(folder, record)  # on the disk before the checkpoint that comes after it
+                now = time.perf_counter()
+                metrics.append(folder, record, before + now - turned)  # on the disk before the checkpoint that follows
+                turned, before = now, 0.0
                 due = config.checkpoint_every < 1 or not record.epoch % config.checkpoint_every
                 due = due or record.epoch == recipe.epochs
             elif is_finite(net):
@@ -307,7 +310,7 @@ def _standing(fresh: Session) -> Session:
         raise CheckpointError(
             f"{folder / metrics.FILE} does not hold epochs 1 to {position.epoch - 1}, which {source} comes after"
         )
-    metrics.write(folder, records)
+    metrics.cut(folder, len(records))
     return fresh._replace(net=net, position=position, records=tuple(records))
 
 

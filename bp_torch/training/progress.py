@@ -66,6 +66,6 @@ def _figures(record: Record, validation: str) -> str:
         parts.append(f"{validation} cost {record.validation_cost:.5f}")
     if record.validation_accuracy is not None:
         parts.append(f"{validation} accuracy {record.validation_accuracy:.2%}")
-    parts.append(f"{record.seconds:.2f} s")
+    parts.append(f"{record.seconds:.2f} s of training")
     parts.append(f"{record.examples_per_second:,.0f} examples/s")
     return "  ".join(parts)

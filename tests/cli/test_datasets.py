@@ -53,7 +53,7 @@ def test_a_table_with_classes(program: Program, tmp_path: Path) -> None:
     x, y = bp.data.table("flowers.csv", target="kind").test
     accuracy = bp.load(tmp_path / "run" / "weights.safetensors").accuracy(x, y)
     assert accuracy == 1
-    assert f"Test accuracy: {accuracy:.2%} at the end" in out
+    assert f"At the end, on the 12 test examples: accuracy {accuracy:.2%}" in out
 
 
 def test_predict_finds_the_table_again_from_another_folder(
@@ -90,7 +90,7 @@ def test_a_real_valued_target_takes_identity_and_quadratic(program: Program, tmp
     assert code == 0, err
     assert sizes(tmp_path / "run") == [2, 30, 1]
     assert "price: real-valued; 80 rows to train on, 20 to test" in out
-    assert "Test cost: " in out
+    assert "At the end, on the 20 test examples: root mean square error " in out
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if "confusion" in path.name) == []
     net = bp.load(tmp_path / "run" / "weights.safetensors")
     assert (net.activations[-1].name, net.cost_function.name) == ("identity", "quadratic")

@@ -18,7 +18,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch.data import Split
 from bp_torch.runs import observations, saved
-from bp_torch.runs.report import EPOCHS, MISTAKES
+from bp_torch.runs.report import EPOCHS, MISTAKES, NEURONS
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,9 @@ def test_the_test_set_is_told_as_it_is(run: Path) -> None:
     content, predicted = contents(run), net.predict(x)
     test = content["test"]
     assert test["accuracy"] == net.accuracy(x, y)
+    assert test["recall"] == [((predicted == y) & (y == c)).sum().item() / (y == c).sum().item() for c in range(10)]
+    assert test["balanced"] == pytest.approx(sum(test["recall"]) / 10)
+    assert (test["share"], test["counts"]) == (max(test["counts"]) / len(y), y.bincount().tolist())
     for i in range(10):
         for j in range(10):
             assert test["confusion"][i][j] == int(((y == i) & (predicted == j)).sum())
@@ -240,7 +243,7 @@ def test_many_epochs_are_thinned_and_what_they_come_to_is_not(run: Path, tmp_pat
     assert (len(epochs), epochs[0], epochs[-1]) == (EPOCHS, 1, 30_000)
     assert {after - before for before, after in pairwise(epochs)} <= {15, 16}
     assert content["records"]["cost"] == [1 / e for e in epochs]
-    totals = {"epochs": 30_000, "seconds": 3750.125, "median": 0.125, "least": 0.125, "most": 0.25}
+    totals = {"epochs": 30_000, "seconds": 3750.125, "wall": None, "median": 0.125, "least": 0.125, "most": 0.25}
     assert content["totals"] == totals | {"rate": 123456.789 + 15_001, "best": [0.9, 777]}
     assert (long / "report.html").stat().st_size < 3_000_000
 
@@ -275,3 +278,33 @@ def test_real_values_that_are_zeros_and_ones_are_no_classes(tmp_path: Path, monk
         content = contents(tmp_path / "run")
         assert content["classes"] == (classes and list(classes))
         assert (content["test"]["accuracy"] is None) == (content["observed"]["labels"] is None) == (classes is None)
+
+
+def test_a_table_is_told_by_column_and_its_numbers_are_exact(tmp_path: Path) -> None:
+    rows = [f"{2000 + k % 17},{k % 5},7,{1e6 + 12.5 * (k % 17) - 50 * (k % 5) + k % 3}" for k in range(120)]
+    (tmp_path / "rents.csv").write_text("\n".join(["year,distance,constant,rent", *rows]) + "\n")
+    options = ["--dataset", tmp_path / "rents.csv", "--target", "rent", "--epochs", 2, "--lr", 0.1, "--engine", "eager"]
+    assert call("train", *options, "--hidden", 70, "--out", tmp_path / "run") == 0
+    assert call("report", tmp_path / "run") == 0
+    content, net = contents(tmp_path / "run"), bp.load(tmp_path / "run" / "weights.safetensors")
+    result, table = bp.data.table(tmp_path / "rents.csv", target="rent"), content["table"]
+    assert (table["columns"], table["target"]) == (["year", "distance", "constant"], "rent")
+    worst = [row["index"] for row in content["test"]["mistakes"]]
+    x, y = (t[worst] for t in result.test)
+    assert torch.equal(unpacked(content["test"]["pixels"]), x)
+    assert [row["true"] for row in content["test"]["mistakes"]] == y[:, 0].tolist()
+    assert [row["predicted"] for row in content["test"]["mistakes"]] == pytest.approx(
+        net.forward(x).a[-1][:, 0].tolist()
+    )
+    assert table["mean"][2] == 7
+    assert torch.equal(unpacked(content["weights"]["values"]), net.layers[0].w[:NEURONS])
+    assert content["test"]["r2"] == pytest.approx(1 - (content["test"]["error"] / content["test"]["spread"]) ** 2)
+
+
+def test_a_table_whose_scaling_does_not_fit_is_told_without_it(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    for table in ({}, {"columns": 3}, {"columns": ["a"], "mean": [0.0], "scale": [1.0]}):
+        (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"table": table}))
+        assert call("report", tmp_path / "run") == 0
+        assert contents(tmp_path / "run")["table"] is None

@@ -56,7 +56,7 @@ def test_it_is_all_there_at_any_width(chromium: Browser, page: str, width: int, 
         "#saturation svg": 4,
         "#weights canvas": 30,
         "#confusion td": 11 + 100 - 10,
-        ".tiles dd": 5,
+        ".tiles dd": 8,
     }
     for selector, count in counts.items():
         assert chromium.run("return document.querySelectorAll(arguments[0]).length", selector) == count, selector
@@ -194,7 +194,7 @@ def test_classes_are_shown_by_name(chromium: Browser, named: Path, width: int) -
     pair = "const { true: t, predicted: s } = DATA.test.mistakes[0]; return `${className(t)} → ${className(s)}`"
     first = "return document.querySelector('#mistakes figcaption strong').textContent"
     assert chromium.run(first) == chromium.run(pair)
-    assert " taken for " in chromium.run("return document.querySelector('.pairs-list dt').textContent")
+    assert " taken for " in chromium.run("return document.querySelector('.pairs-list dl:last-of-type dt').textContent")
 
 
 def test_thinned_epochs_are_said_to_be(chromium: Browser, page: str, named: Path, tmp_path: Path) -> None:
@@ -211,3 +211,68 @@ def test_thinned_epochs_are_said_to_be(chromium: Browser, page: str, named: Path
         message = chromium.run(f"return document.getElementById('{section}').textContent")
         assert "Of the 2,501 epochs, 2,000 are drawn" in message
     assert "2,501" in chromium.run("return document.getElementById('tiles').textContent")
+
+
+@pytest.fixture(scope="module")
+def rents(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a run on a table of real values."""
+    folder = tmp_path_factory.mktemp("rents")
+    rows = [f"{1990 + k % 33},{k % 5 * 1e6},7,{2e5 + 1250.5 * (k % 17) - 5000 * (k % 5) + k % 3}" for k in range(200)]
+    (folder / "rents.csv").write_text("\n".join(["year,area <b>,constant,rent & co", *rows]) + "\n")
+    arguments = ["--dataset", folder / "rents.csv", "--target", "rent & co", "--epochs", 3, "--engine", "eager"]
+    call("train", *arguments, "--lr", 0.1, "--out", folder / "run")
+    call("report", folder / "run")
+    return (folder / "run" / "report.html").as_uri()
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_tables_bars_have_its_columns_names_and_its_own_units(chromium: Browser, rents: str, width: int) -> None:
+    chromium.open(rents, width)
+    assert chromium.log() == []
+    assert chromium.run(OVERFLOW) <= 0
+    columns = ["year", "area <b>", "constant"]
+    titles = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)"
+    first = "#weights figure:first-child title", "#mistakes figure:first-child title"
+    for selector in ("#input title", "#enters title", "#product title", *first):
+        assert chromium.run(titles, selector) == columns, selector
+    assert chromium.run("return document.querySelectorAll('#weights figure svg').length") == 30
+    year, area, constant = chromium.run(titles, "#input g > text:last-child")
+    assert 1990 <= int(year) < 2023
+    assert area in {"0", "1000000", "2000000", "3000000", "4000000"}
+    assert constant == "–"
+    assert chromium.run(titles, "#a-1 title") == ["rent & co"]
+    true = chromium.run("return trueValue(at(unpack(DATA.observed.y), state.example)[0])")
+    assert float(true) * 2 % 1 == 0
+    verdict = chromium.run("return document.getElementById('verdict').textContent")
+    assert f"the network says rent & co {chromium.run(titles, '#a-1 g > text:last-child')[0]}; it is {true}." in verdict
+    assert chromium.run("return document.getElementById('example-value').textContent").endswith(f", rent & co {true}")
+    tiles = chromium.run("return document.getElementById('tiles').innerText")
+    assert "Root mean square error, in rent & co" in tiles
+    assert "R²" in tiles
+    assert "Root mean square error by epoch" in chromium.run("return document.getElementById('curves').textContent")
+
+
+def test_what_enters_a_neuron_above_the_first_layer_is_drawn_for_tables_too(chromium: Browser, rents: str) -> None:
+    chromium.open(rents, 1200)
+    chromium.press("layer", "down")
+    assert chromium.run(
+        "return [state.layer, document.querySelectorAll('#enters canvas, #product canvas').length]"
+    ) == [1, 2]
+    assert chromium.run("return document.getElementById('neuron-value').textContent") == "j = 0, rent & co"
+    assert "Where δ of “rent & co” comes from" in chromium.run("return document.getElementById('backward').textContent")
+    chromium.press("layer", "home")
+    assert chromium.run("return document.querySelectorAll('#enters canvas, #product canvas').length") == 0
+    assert chromium.log() == []
+
+
+def test_accuracy_stands_beside_what_it_is_to_be_held_against(chromium: Browser, named: Path) -> None:
+    chromium.open((named / "report.html").as_uri(), 1200)
+    tiles = chromium.run("return document.getElementById('tiles').innerText")
+    assert "Accuracy of always “" in tiles
+    assert "Balanced accuracy" in tiles
+    assert "Training alone" in tiles
+    assert "With evaluating and saving" in tiles
+    assert chromium.run("return document.querySelectorAll('.recall dd').length") == 5
+    curves = chromium.run("return document.getElementById('curves').textContent")
+    assert "at the end " in curves
+    assert "always “" in curves

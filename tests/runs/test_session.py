@@ -166,8 +166,8 @@ def test_a_half_written_line_of_metrics_is_written_again(
 ) -> None:
     append = metrics.append
 
-    def half(out: Path, record: bp.Record) -> None:
-        append(out, record)
+    def half(out: Path, record: bp.Record, wall_seconds: float) -> None:
+        append(out, record, wall_seconds)
         if record.epoch == 3:
             path = out / metrics.FILE
             path.write_bytes(path.read_bytes()[:-30])

@@ -74,8 +74,14 @@ const css = ([r, g, b]) => `rgb(${r},${g},${b})`;
 
 // ---- pictures of values
 
-// The inputs of an example, or what belongs to them: an image where they are one, else a bar each.
+// The inputs of an example, or what belongs to them: a table's by column; an image where they are one; else a bar each.
+const pictureElement = (label) => {
+  const named = label === undefined ? "" : ` aria-label="${clean(label)}"`;
+  return DATA.table ? `<div role="img"${named}></div>` : `<canvas role="img"${named}></canvas>`;
+};
+
 function picture(canvas, values, colour, scale) {
+  if (DATA.table) return columnBars(canvas, values, colour === "signed" ? "signed" : "activation", scale, colour === "ink");
   const side = DATA.side;
   if (!side) return inputBars(canvas, values, colour, scale);
   canvas.className = "pixels";
@@ -156,13 +162,14 @@ function cellAt(canvas, event, count) {
 }
 
 // A horizontal bar for each of a few values, with its label and number. classes: the target is the marked one; otherwise
-// a line shows each target. names: labels in place of the numbers.
-function bars(element, values, { scale, tone, chosen, target, classes, centred, still, names }) {
-  const labels = Array.from(values, (_, j) => (names ? fitted(names[j], 90) : String(j)));
-  const width = Math.max(element.clientWidth, 220),
-    step = 23,
+// a line shows each target. names: labels in place of the numbers. texts: what stands at the right in place of the values.
+function bars(element, values, { scale, tone, chosen, target, classes, centred, still, names, texts }) {
+  const width = Math.max(element.clientWidth, 220);
+  const labels = Array.from(values, (_, j) => (names ? fitted(names[j], Math.max(90, 0.35 * width)) : String(j)));
+  const numbers = texts ?? Array.from(values, (v) => num(v));
+  const step = 23,
     left = Math.max(30, Math.ceil(Math.max(...labels.map(widthOf))) + 22),
-    right = 78;
+    right = Math.max(78, Math.ceil(Math.max(...numbers.map(widthOf))) + 18);
   const signed = tone === "signed",
     middle = signed || centred,
     zero = middle ? (left + width - right) / 2 : left;
@@ -184,7 +191,7 @@ function bars(element, values, { scale, tone, chosen, target, classes, centred, 
       <text class="strong" x="${left - 8}" y="${y + 16}" text-anchor="end">${names ? `<title>${clean(names[j])}</title>` : ""}${clean(labels[j])}</text>
       <rect x="${v < 0 ? zero - length : zero}" y="${y + 5}"
         width="${Math.max(length, 0.5)}" height="${step - 10}" rx="3" fill="var(${colour})"/>${mark}
-      <text class="${j === chosen ? "strong" : ""}" x="${width - 6}" y="${y + 16}" text-anchor="end">${num(v)}</text></g>`;
+      <text class="${j === chosen ? "strong" : ""}" x="${width - 6}" y="${y + 16}" text-anchor="end">${numbers[j]}</text></g>`;
   });
   const height = values.length * step;
   element.innerHTML = `<svg viewBox="0 0 ${width} ${height}" aria-hidden="true">

@@ -47,13 +47,27 @@ function follow() {
     });
     return piece;
   };
-  const namesOf = (l) =>
-    isOutput(l) && observed.labels && observed.kept[l] === DATA.classes?.length ? DATA.classes : undefined;
+  // outputs by the name of their class; a lone one by that of its column, or of the class that it stands for
+  const namesOf = (l) => {
+    if (!isOutput(l)) return undefined;
+    if (DATA.sizes.at(-1) === 1) return VALUED ? [TABLE.target] : observed.labels ? [DATA.classes[1]] : undefined;
+    return observed.labels && observed.kept[l] === DATA.classes?.length ? DATA.classes : undefined;
+  };
+  const neuronName = (l, j) => (namesOf(l) ? `“${clean(fitted(namesOf(l)[j], 140))}”` : `neuron ${j}`);
   const show = (where, l, values, tone, scale, text, target) => {
     const chosen = l === state.layer ? state.neuron : -1;
     where.caption.innerHTML = text;
     if (where.wide)
-      bars(where.area, values, { scale, tone, chosen, target, classes: observed.labels, centred: target && belowZero, names: namesOf(l) });
+      bars(where.area, values, {
+        scale,
+        tone,
+        chosen,
+        target,
+        classes: observed.labels,
+        centred: target && belowZero,
+        names: namesOf(l),
+        texts: VALUED && target ? Array.from(values, outputValue) : undefined,
+      });
     else cells(where.area, values, tone, scale, chosen);
     where.area.setAttribute("aria-label", where.caption.textContent);
   };
@@ -62,7 +76,7 @@ function follow() {
       ? `, the first ${observed.kept[l]} of ${DATA.sizes[l + 1]}`
       : `, ${counted(observed.kept[l], "neuron")}`;
 
-  const picturePart = part($("forward"), "input", false);
+  const picturePart = part($("forward"), "input", Boolean(TABLE));
   const activations = layers.map((l) => ofLayer($("forward"), "a", l));
   const errors = [...layers].reverse().map((l) => [l, ofLayer($("backward"), "delta", l)]);
   const origin = part($("backward"), "origin", true),
@@ -70,9 +84,9 @@ function follow() {
   origins.className = "sum";
   origin.area.after(origins);
   const [enters, times, gradient] = [
-    part($("gradient"), "enters", false),
+    part($("gradient"), "enters", Boolean(TABLE)),
     document.createElement("p"),
-    part($("gradient"), "product", false),
+    part($("gradient"), "product", Boolean(TABLE)),
   ];
   times.className = "times";
   enters.area.closest("figure").after(times);
@@ -80,13 +94,16 @@ function follow() {
   const forward = () => {
     picture(picturePart.area, input(), "ink", inputScale);
     if (DATA.side) picturePart.area.style.width = "176px";
-    picturePart.caption.innerHTML = `<strong>Input, ${DATA.sizes[0]} values</strong><small>a<sup>1</sup> = x</small>`;
+    picturePart.caption.innerHTML = `<strong>Input, ${counted(DATA.sizes[0], TABLE ? "column" : "value")}</strong>
+      <small>${TABLE ? `cells in their own units; a bar is a<sup>1</sup> = x, how far a cell lies from its column's mean${longest()}` : "a<sup>1</sup> = x"}</small>`;
     picturePart.area.setAttribute("aria-label", `Input: ${exampleName(state.example)}`);
     for (const l of layers) {
       const values = value("a", l),
         marked = asBars(l) ? target() : null;
       const text = marked
-        ? `${observed.labels ? "▸" : "the lines:"} the target${observed.labels ? "" : "s"}`
+        ? VALUED
+          ? `in ${clean(targetName())}; the line: what it is, ${trueValue(marked[0])}`
+          : `${observed.labels ? "▸" : "the lines:"} the target${observed.labels ? "" : "s"}`
         : `from ${num(Math.min(...values))} to ${num(Math.max(...values))}`;
       show(
         activations[l],
@@ -106,8 +123,9 @@ function follow() {
         scale = errorScale(l),
         size = observed.kept[l] < DATA.sizes[l + 1] ? "" : `‖${upper("δ", l)}‖ = ${num(norm(values))}; `;
       const simple = DATA.cost === "quadratic" ? "" : `<small>with this cost it comes to ${upper("a", l)} − y</small>`;
+      const unit = VALUED && isOutput(l) ? `<small>of ${scaledTarget()}, the number that the network computes with</small>` : "";
       const equation = isOutput(l)
-        ? `<span class="eq"><b>BP1</b><span>δ<sup>L</sup> = ∇<sub>a</sub>C ⊙ σ′(z<sup>L</sup>)</span></span>${simple}`
+        ? `<span class="eq"><b>BP1</b><span>δ<sup>L</sup> = ∇<sub>a</sub>C ⊙ σ′(z<sup>L</sup>)</span></span>${simple}${unit}`
         : `<span class="eq"><b>BP2</b><span>δ<sup>l</sup> = ((w<sup>l+1</sup>)<sup>T</sup> δ<sup>l+1</sup>) ⊙ σ′(z<sup>l</sup>)</span></span>`;
       show(
         where,
@@ -126,10 +144,11 @@ function follow() {
       slope = value("slope", l)[j],
       delta = value("delta", l)[j];
     const result = `δ<sub>j</sub> = ${num(delta)}`,
-      named = `<strong>Where δ of neuron ${j} comes from</strong>`;
+      named = `<strong>Where δ of ${neuronName(l, j)} comes from</strong>`;
     origin.area.innerHTML = "";
     if (isOutput(l)) {
-      origin.caption.innerHTML = `${named}<small>neuron j = ${j} of the output layer</small>`;
+      const unit = VALUED ? `; ${scaledTarget()}` : "";
+      origin.caption.innerHTML = `${named}<small>neuron j = ${j} of the output layer${unit}</small>`;
       const difference = value("a", l)[j] - target()[j],
         subtract = `a<sub>j</sub> − y<sub>j</sub> = ${num(value("a", l)[j])} − ${num(target()[j])}`;
       origins.innerHTML =
@@ -170,16 +189,21 @@ function follow() {
       most = largest(slopes),
       scale = most || 1;
     const drawn = (where, values, tone, size) => {
-      if (l) cells(where.area, values, tone, size, -1);
-      else picture(where.area, values, tone === "activation" ? "ink" : tone, size);
-      if (!l && DATA.side) where.area.style.width = "176px";
-      else if (l) where.area.className = "";
+      if (l) {
+        const canvas = TABLE ? where.area.appendChild(document.createElement("canvas")) : where.area;
+        if (TABLE) where.area.replaceChildren(canvas);
+        cells(canvas, values, tone, size, -1);
+        canvas.className = "";
+        return;
+      }
+      picture(where.area, values, tone === "activation" && !TABLE ? "ink" : tone, size);
+      if (DATA.side) where.area.style.width = "176px";
     };
     drawn(enters, a, "activation", l ? activationScale[l - 1] : inputScale);
     drawn(gradient, slopes, "signed", scale);
-    enters.caption.innerHTML = `<strong>What enters the neuron</strong><small>a<sub>k</sub> of ${l ? theLayer(l - 1) : "the input"}</small>`;
+    enters.caption.innerHTML = `<strong>What enters the neuron</strong><small>a<sub>k</sub> of ${l ? theLayer(l - 1) : TABLE ? "each column: (cell − its mean) / its standard deviation" : "the input"}</small>`;
     gradient.caption.innerHTML = `<strong>Gradient of its weights</strong>
-      <span class="eq"><b>BP4</b><span>∂C/∂w<sub>jk</sub> = a<sub>k</sub> δ<sub>j</sub></span></span><small>full colour ±${num(most)}</small>`;
+      <span class="eq"><b>BP4</b><span>∂C/∂w<sub>jk</sub> = a<sub>k</sub> δ<sub>j</sub></span></span><small>${TABLE && !l ? "a full bar" : "full colour"} ±${num(most)}</small>`;
     times.innerHTML = `<span class="maths">× δ<sub>j</sub></span> = ${num(delta)} <span aria-hidden="true">⟶</span>`;
     enters.area.setAttribute("aria-label", enters.caption.textContent);
     gradient.area.setAttribute("aria-label", `${gradient.caption.textContent} of neuron ${j}`);
@@ -196,12 +220,12 @@ function follow() {
         : ` σ′(z<sub>j</sub>) = ${num(slope)}, ${percent(share, 0)} of its largest.`;
     $("reading").innerHTML =
       `<span class="eq"><b>BP3</b><span>∂C/∂b<sub>j</sub> = δ<sub>j</sub></span></span> = ${num(delta)}
-      for neuron ${j} of ${theLayer(l)}, with activation ${num(value("a", l)[j])}.${awake}
+      for ${neuronName(l, j)} of ${theLayer(l)}, with activation ${num(value("a", l)[j])}${VALUED && isOutput(l) ? `, which is ${outputValue(value("a", l)[j])}` : ""}.${awake}
       Where a<sub>k</sub> is 0, so is the gradient of w<sub>jk</sub>.
       The gradient of C is the mean of such pictures over all examples of a batch.`;
   };
 
-  const exampleName = (i) => `test example ${observed.chosen[i]}${observed.labels ? `, ${aClass(observed.labels[i])}` : ""}`;
+  const exampleName = (i) => `test example ${observed.chosen[i]}${observed.labels ? `, ${aClass(observed.labels[i])}` : VALUED ? `, ${targetName()} ${trueValue(at(arrays.y, i)[0])}` : ""}`;
   const epochName = (e) => (observed.epochs[e] ? counted(observed.epochs[e], "epoch") : "0 epochs: as it was created");
 
   const verdict = () => {
@@ -215,7 +239,9 @@ function follow() {
     const says = whole
       ? ` the network takes this ${clean(named(label))} for <strong>${clean(aClass(predicted))}</strong>,
         ${predicted === label ? "which is right" : "which is wrong"}; that output is ${num(Math.max(...outputs))}.`
-      : ` the outputs are ${listed(outputs)}; the targets ${listed(target())}.`;
+      : VALUED
+        ? ` the network says <strong>${clean(targetName())} ${outputValue(outputs[0])}</strong>; it is ${trueValue(target()[0])}.`
+        : ` the outputs are ${listed(outputs)}; the targets ${listed(target())}.`;
     $("verdict").innerHTML = `${when}${says} Its cost is C<sub>x</sub> = ${num(cost)}.`;
   };
 
@@ -234,7 +260,8 @@ function follow() {
     $("layer").value = state.layer;
     $("neuron").max = observed.kept[state.layer] - 1;
     $("neuron").value = state.neuron;
-    $("neuron-value").textContent = `j = ${state.neuron}`;
+    const names = namesOf(state.layer);
+    $("neuron-value").textContent = `j = ${state.neuron}${names ? `, ${fitted(names[state.neuron], 140)}` : ""}`;
     verdict();
     forward();
     backward();

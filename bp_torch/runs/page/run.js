@@ -5,17 +5,23 @@ function heading() {
   $("name").textContent = name;
   const hidden = [...new Set(activations.slice(0, -1))].join(", ");
   $("summary").textContent =
-    `A network of sizes ${sizes.join("–")}, ${hidden ? `${hidden} neurons, ` : ""}${activations.at(-1)} outputs and ${cost.replaceAll("_", " ")} cost, trained on ${config.dataset}.`;
+    `A network of sizes ${sizes.join("–")}, ${hidden ? `${hidden} neurons, ` : ""}${activations.at(-1)} outputs and ${cost.replaceAll("_", " ")} cost, trained on ${config.dataset}${config.target ? ` to predict ${config.target}` : ""}.`;
+  const classes = test.accuracy !== null;
   const tiles = [
-    ["Test accuracy", test.accuracy === null ? null : percent(test.accuracy)],
+    ["Test accuracy", classes ? percent(test.accuracy) : null],
+    [classes ? `Accuracy of always “${className(test.commonest)}”` : "", classes ? percent(test.share) : null],
+    ["Balanced accuracy", classes ? percent(test.balanced) : null],
+    [`Root mean square error${VALUED ? `, in ${targetName()}` : ""}`, classes ? null : num(test.error, 5)],
+    ["R²", classes ? null : num(test.r2, 4)],
     ["Test cost C", num(test.cost)],
     ["Epochs", totals ? totals.epochs.toLocaleString("en") : null],
-    ["Training time", totals ? `${num(totals.seconds)} s` : null],
+    ["Training alone", totals ? `${num(totals.seconds)} s` : null],
+    ["With evaluating and saving", totals && totals.wall !== null ? `${num(totals.wall)} s` : null],
     ["Weights and biases", parameters.toLocaleString("en")],
   ];
   $("tiles").innerHTML = tiles
     .filter(([, value]) => value !== null)
-    .map(([what, value]) => `<div><dt>${what}</dt><dd>${value}</dd></div>`)
+    .map(([what, value]) => `<div><dt>${clean(what)}</dt><dd>${value}</dd></div>`)
     .join("");
   document.querySelector("nav").innerHTML = [...document.querySelectorAll("main section")]
     .map((s) => `<a href="#${s.id}">${s.querySelector("h2").textContent}</a>`)
@@ -53,13 +59,31 @@ function curves() {
   }));
   if (some(records.validation_accuracy)) {
     const accuracy = { name: "test", values: records.validation_accuracy, colour: "var(--s0)" };
-    const [best, epoch] = totals.best;
+    const { commonest, share } = DATA.test;
+    const always = { name: `always “${className(commonest)}”`, values: x.map(() => share), colour: "var(--muted)", dash: true };
+    const [best, epoch] = totals.best,
+      last = records.validation_accuracy.at(-1);
+    const better = `best ${percent(best)}, epoch ${epoch}: the best on these very examples, which flatters it, and its weights are not kept`;
     chart(room, () => ({
       title: "Test accuracy by epoch",
-      note: `best ${percent(best)}, epoch ${epoch}`,
+      note: `at the end ${last === null ? "–" : percent(last)}; ${best === last ? "no epoch was better" : better}`,
       x,
-      series: [accuracy],
+      series: [accuracy, always],
       format: (v) => `${num(100 * v)} %`,
+    }));
+  }
+  if (VALUED && DATA.cost === "quadratic" && some(records.validation_cost)) {
+    const error = (c) => (c === null ? null : Math.sqrt(2 * c) * TABLE.target_scale); // C is ½(y − a)² of scaled values
+    const errors = [
+      { name: "test", values: records.validation_cost.map(error), colour: "var(--s0)" },
+      { name: "always their mean", values: x.map(() => DATA.test.spread), colour: "var(--muted)", dash: true },
+    ];
+    chart(room, () => ({
+      title: "Root mean square error by epoch",
+      note: `in ${clean(targetName())}; at the end ${num(errors[0].values.at(-1), 4)}`,
+      x,
+      series: errors,
+      log: true,
     }));
   }
   thinned(section);
@@ -70,8 +94,10 @@ function confusion() {
     { confusion: counts, classes, wrong, dataset, accuracy } = DATA.test;
   if (accuracy === null)
     return note(section, "The targets are real numbers, not classes: there is nothing to confuse.");
-  if (!counts)
+  if (!counts) {
+    section.insertAdjacentHTML("beforeend", recalls());
     return note(section, `${classes} classes are too many for a matrix here; confusion.png of the run folder has it.`);
+  }
   const names = counts.map((_, c) => clean(className(c))),
     short = counts.map((_, c) => clean(className(c, 100))),
     named = DATA.classes.some((name) => name.length > 2),
@@ -97,7 +123,7 @@ function confusion() {
         style="margin-top:12px;${classes > 12 ? `min-width:${classes * 26 + (named ? 100 : 0)}px` : ""}"><caption hidden>Confusion matrix</caption>
       <thead><tr><td style="background:none"></td>${short.map((name, c) => `<th scope="col" title="${names[c]}"><span>${name}</span></th>`).join("")}</tr></thead>
       <tbody>${rows.join("")}</tbody></table></div>
-      ${frequent(counts)}</div>`,
+      <div class="pairs-list">${recalls()}${frequent(counts)}</div></div>`,
   );
 }
 
@@ -110,8 +136,18 @@ function frequent(counts) {
     .slice(0, 6);
   const rows = pairs.map(([n, i, j]) => `<div><dt>${clean(className(i))} taken for ${clean(className(j))}</dt><dd>${n}</dd></div>`);
   return rows.length
-    ? `<div class="pairs-list"><h3>Most often</h3><dl class="settings" style="grid-template-columns:1fr">${rows.join("")}</dl></div>`
+    ? `<h3>Most often</h3><dl class="settings" style="grid-template-columns:1fr">${rows.join("")}</dl>`
     : "";
+}
+
+// The share of each class's examples that are told right; of many classes, the lowest.
+function recalls(most = 12) {
+  const { recall, counts } = DATA.test;
+  const told = recall.map((share, c) => [share, c]).filter(([share]) => share !== null);
+  const shown = told.length <= most ? told : told.sort((a, b) => a[0] - b[0]).slice(0, most);
+  const rows = shown.map(([share, c]) => `<div><dt>${clean(className(c))}</dt><dd>${percent(share, 1)} of ${counts[c]}</dd></div>`);
+  const which = told.length <= most ? "Recall of each class" : `Recall, the ${most} lowest of ${told.length} classes`;
+  return `<h3>${which}</h3><dl class="settings recall" style="grid-template-columns:1fr">${rows.join("")}</dl>`;
 }
 
 function mistakes() {
@@ -121,22 +157,24 @@ function mistakes() {
   if (!rows.length) return note(section, "There is not one mistake on the test set.");
   const about =
     accuracy === null
-      ? "The test examples with the largest cost C<sub>x</sub>."
+      ? `The test examples with the largest cost C<sub>x</sub>${VALUED ? `: what ${clean(targetName())} is → what the network says` : ""}.`
       : `The ${rows.length} of ${wrong} mistakes with the largest cost C<sub>x</sub>: the true class → what it was
         taken for, and the output of that.`;
   section.insertAdjacentHTML(
     "beforeend",
-    `<p class="about">${about}</p><div class="gallery" style="--tile:${DATA.side ? 88 : 150}px"></div>`,
+    `<p class="about">${about}${TABLE ? ` Cells in their own units; a bar is how far a cell lies from its column's mean${longest()}.` : ""}</p>
+      <div class="gallery" style="--tile:${DATA.side ? 88 : TABLE ? 240 : 150}px"></div>`,
   );
   gallery(
     section.lastElementChild,
     rows.length,
     unpack(DATA.test.pixels),
     "ink",
-    DATA.test.pixels.dtype === "u1" ? 255 : 127,
+    { u1: 255, i1: 127 }[DATA.test.pixels.dtype],
     (i) => {
       const row = rows[i];
-      const verdict = accuracy === null ? "" : `<strong>${clean(className(row.true))} → ${clean(className(row.predicted))}</strong>`;
+      const value = VALUED ? `<strong>${trueValue(row.true)} → ${outputValue(row.predicted)}</strong>` : "";
+      const verdict = accuracy === null ? value : `<strong>${clean(className(row.true))} → ${clean(className(row.predicted))}</strong>`;
       return [
         `${verdict}<small>${accuracy === null ? `C<sub>x</sub> ${num(row.cost)}` : `output ${num(row.output)}`}</small><small>no. ${row.index}</small>`,
         accuracy === null
@@ -156,22 +194,24 @@ function weights() {
     some = count < all ? `the first ${count} of ${all} neurons` : counted(count, "neuron");
   section.insertAdjacentHTML(
     "beforeend",
-    `<p class="about">What the first layer looks for at the end of training (${some}): w<sub>jk</sub> of every input k.
-      Warm weights excite the neuron, cool ones inhibit it; full colour is ±${num(scale)}.</p>
-      <div class="gallery" style="--tile:${DATA.side ? 72 : 150}px"></div>`,
+    `<p class="about">What the first layer looks for at the end of training (${some}): w<sub>jk</sub> of every
+      ${TABLE ? `column k, for a step of one standard deviation of it${longest()}` : "input k"}.
+      Warm weights excite the neuron, cool ones inhibit it; ${TABLE ? "a full bar" : "full colour"} is ±${num(scale)}.</p>
+      <div class="gallery" style="--tile:${DATA.side ? 72 : TABLE ? 240 : 150}px"></div>`,
   );
-  gallery(section.lastElementChild, count, pixels, "signed", 127, (j) => [
+  gallery(section.lastElementChild, count, pixels, "signed", TABLE ? scale : 127, (j) => [
     `<small>neuron ${j}</small>`,
     `Weights of neuron ${j}`,
   ]);
 }
 
-function gallery(room, count, array, colour, scale, caption) {
+// scale: what a full colour or bar is; left out, the largest value.
+function gallery(room, count, array, colour, scale = largest(array.values) || 1, caption) {
   const canvases = [];
   for (let i = 0; i < count; i++) {
     const figure = figureIn(room),
       [text, label] = caption(i);
-    figure.innerHTML = `<canvas role="img" aria-label="${clean(label)}"></canvas><figcaption>${text}</figcaption>`;
+    figure.innerHTML = `${pictureElement(label)}<figcaption>${text}</figcaption>`;
     canvases.push(figure.firstElementChild);
   }
   onDraw(() => canvases.forEach((canvas, i) => picture(canvas, at(array, i), colour, scale)));
@@ -252,7 +292,7 @@ function saturation() {
           : `${percent(ends, 0)} in the outer bins`;
         histogram(figure, counts, {
           title: `${layerName(l)}: ${letter}`,
-          note: `${word} of its neurons. ${text}`,
+          note: `${word} of its neurons${VALUED && isOutput(l) ? `, ${scaledTarget()}` : ""}. ${text}`,
           low,
           high,
           most,
@@ -268,11 +308,12 @@ function timings() {
     room = section.querySelector(".charts"),
     { records, totals } = DATA;
   if (!records) return note(section, "No epoch was recorded in this run.");
-  const { seconds, median, least, most, rate } = totals,
+  const { seconds, wall, median, least, most, rate } = totals,
     batch = DATA.config.batch_size;
   const rows = [
-    ["All epochs", `${num(seconds)} s`],
-    ["An epoch, median", `${num(median)} s`],
+    ["All epochs, training alone", `${num(seconds)} s`],
+    ["All epochs, with preparing, evaluating and saving", wall === null ? "not kept by the version that trained" : `${num(wall)} s`],
+    ["An epoch of training alone, median", `${num(median)} s`],
     ["Fastest, slowest", `${num(least)} s, ${num(most)} s`],
     ["Examples a second, median", rate ? Math.round(rate).toLocaleString("en") : "–"],
     ["A step", rate && batch ? `${num((1e6 * batch) / rate)} µs for a batch of ${batch}` : "–"],
@@ -280,7 +321,7 @@ function timings() {
   const figure = figureIn(room);
   chart(room, () => ({
     title: "Seconds by epoch",
-    note: "training alone, evaluation left out",
+    note: "training alone, without evaluating and saving",
     least: 0,
     x: records.epoch,
     series: [{ name: "seconds", values: records.seconds, colour: "var(--s4)" }],
