@@ -21,12 +21,16 @@ QUOTED = re.compile(r'(^|[,;\t]) *(?:"[^"]*"?)+')  # a quoted cell and what is b
 
 
 class Cells(NamedTuple):
-    """What stands in the file: feature names, features row by row, target cells, the line that each row ended at."""
+    """What stands in the file: feature names, features row by row, target cells, the line that each row ended at.
+
+    bad: cells that are missing, or no numbers in a feature. Where there are any, the features are not whole.
+    """
 
     columns: tuple[str, ...]
     features: array
     target: list[str]
     lines: array
+    bad: faults.Bad
 
 
 def read(path: Path, target: str) -> Cells:
@@ -74,11 +78,9 @@ def _read(path: Path, file: TextIO, target: str) -> Cells:
             faults.note(bad, target, [(text, line)])
         if numbers is not None and not bad:
             features.extend(numbers)
-            targets.append(texts.setdefault(text, text))
-            ends.append(line)
-    if bad:
-        raise faults.error(path, bad, count)
-    return Cells(columns, features, targets, ends)
+        targets.append(texts.setdefault(text, text))
+        ends.append(line)
+    return Cells(columns, features, targets, ends, bad)
 
 
 def _lines(path: Path, file: TextIO) -> Iterator[str]:

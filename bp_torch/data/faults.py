@@ -81,15 +81,16 @@ def note(bad: Bad, column: str, cells: Iterable[tuple[str, int]]) -> None:
         bad[key] = Found(bad[key].cells + 1, *bad[key][1:]) if key in bad else Found(1, line, cell)
 
 
-def error(path: Path, bad: Bad, rows: int, of_target: str = "") -> DataError:
-    """All that is bad as one sentence, of bounded length. of_target: what else can be done where it is the target's."""
+def error(path: Path, bad: Bad, rows: int, target: str, way_out: str = "") -> DataError:
+    """All that is bad as one sentence, of bounded length. way_out: what else can be done about the target's cells."""
     parts = []
-    for what in dict.fromkeys(name for name, _ in bad):
-        columns = [(column, found) for (name, column), found in bad.items() if name == what]
+    for what, feature in dict.fromkeys((name, column != target) for name, column in bad):
+        of_kind = ((column, found) for (name, column), found in bad.items() if name == what)
+        columns = [each for each in of_kind if (each[0] != target) == feature]
         shown = ", ".join(_told(what, column, found, rows) for column, found in columns[:SHOWN])
         more = f" and {len(columns) - SHOWN:,} columns more" if len(columns) > SHOWN else ""
-        parts.append(f"{what} in {shown}{more}: {_advice(what, [found for _, found in columns], rows, not of_target)}")
-    return DataError(f"{path} holds {'; '.join([*parts, *([of_target] if of_target else [])])}")
+        parts.append(f"{what} in {shown}{more}: {_advice(what, [found for _, found in columns], rows, feature)}")
+    return DataError(f"{path} holds {'; '.join([*parts, *([way_out] if way_out else [])])}")
 
 
 def short(text: str) -> str:

@@ -65,10 +65,10 @@ def table(
     if task is not None:
         checks.one_of("task", task, TASKS)
     cells = reading.read(path, target)
+    y, classes = targets(path, target, cells, task)
     if len(cells.lines) < 3:
         raise DataError(f"{path} holds {len(cells.lines)} rows below its header: give it 3 at least, for both parts")
     x = torch.frombuffer(cells.features, dtype=torch.float64).view(len(cells.lines), -1)
-    y, classes = targets(path, target, cells, task)
     test = _test_rows(y, classes is not None, seed)
     if not test.any():
         raise DataError(f"{path}, column {target!r}: no class has two rows, one of them to test on: add rows")

@@ -24,25 +24,30 @@ SHOWN = 5  # names of classes in a warning
 def targets(path: Path, target: str, cells: Cells, task: str | None) -> tuple[Tensor, tuple[str, ...] | None]:
     """Class indices (m,) int64 and the classes' names; or a real-valued column (m, 1) float64 and None.
 
-    task: one of `TASKS`; None chooses by the cells, as `table` says.
+    task: one of `TASKS`; None chooses by the cells, as `table` says. Raises DataError, for bad features too: all
+        that is bad is told at once.
     """
-    numbers = {text: _exact(text) for text in set(cells.target)}
+    numbers = {text: _exact(text) for text in set(cells.target) if not faults.is_missing(text)}
     values = {value for value in numbers.values() if value is not None}
     words = [text for text, value in numbers.items() if value is None]
     whole = all(float(value).is_integer() for value in values)
+    few = whole and len(values) <= FEW
     codes = whole and any(PADDED.fullmatch(text) for text in numbers)
-    if task == "regression":
-        if words:
-            raise _no_values(path, target, cells, 'leave task="regression" away for classes')
-        return _column(cells), None
-    if task is None:
-        slip = values and any(map(faults.is_float, words))  # inf or 1_0 among numbers
-        amounts = any(map(faults.is_amount, words))
-        mixed = words and not (whole and len(values) <= FEW)  # else text only, or codes such as 0, 1, A, B
-        if slip or amounts or mixed:
-            raise _no_values(path, target, cells, 'if these are names of classes, say task="classification"')
-        if not words and not codes and not (whole and len(values) <= FEW and len(values) < len(cells.target)):
-            return _column(cells), None
+    slip = values and any(map(faults.is_float, words))  # inf or 1_0 among numbers
+    way_out = ""
+    if task == "regression" and words:
+        way_out = 'leave task="regression" away for classes'
+    if task is None and (slip or (words and not few) or any(map(faults.is_amount, words))):
+        way_out = 'if these are names of classes, say task="classification"'
+    if way_out:
+        rows = zip(cells.target, cells.lines, strict=True)
+        faults.note(cells.bad, target, (row for row in rows if row[0] in numbers and numbers[row[0]] is None))
+    if cells.bad:
+        raise faults.error(path, cells.bad, len(cells.lines), target, way_out)
+    repeated = few and len(values) < len(cells.target)
+    if task == "regression" or (task is None and not (words or codes or repeated)):
+        y = torch.tensor([number(cell) for cell in cells.target], dtype=torch.float64, device="cpu")
+        return y.unsqueeze(1), None
     if words or codes:
         names = {text: text for text in numbers}
         order = sorted(names)
@@ -71,17 +76,6 @@ def warn_of_near_equals(path: Path, target: str, classes: Iterable[str]) -> None
             RuntimeWarning,
             stacklevel=3,
         )
-
-
-def _no_values(path: Path, target: str, cells: Cells, way_out: str) -> DataError:
-    bad: faults.Bad = {}
-    rows = zip(cells.target, cells.lines, strict=True)
-    faults.note(bad, target, ((cell, line) for cell, line in rows if number(cell) is None))
-    return faults.error(path, bad, len(cells.target), way_out)
-
-
-def _column(cells: Cells) -> Tensor:
-    return torch.tensor([number(cell) for cell in cells.target], dtype=torch.float64, device="cpu").unsqueeze(1)
 
 
 def _name(path: Path, target: str, text: str, value: float) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from tablefiles import made, refusal
 
+import bp_torch as bp
+
 BAD_CELLS = {
     "10,,iris": "holds missing cells in column 'area' (1 of 4 rows, the first in line 4): fill them, or leave out",
     " ,4,iris": "holds missing cells in column 'length' (1 of 4 rows, the first in line 4)",
@@ -113,3 +115,18 @@ def test_a_slip_among_whole_numbers_is_no_class(tmp_path: Path, slip: str) -> No
 def test_a_slip_in_a_real_valued_target_is_no_class(tmp_path: Path) -> None:
     text = "a,t\n" + "".join(f"{k},{k / 7}\n" for k in range(30)) + "30,4.2.\n"
     assert "in column 't' (1 of 31 rows, '4.2.' in line 32)" in refusal(made(tmp_path, text), "t")
+
+
+def test_the_bad_cells_of_features_and_target_are_told_at_once(tmp_path: Path) -> None:
+    """Each with its own advice: the target can't be left out."""
+    path = made(tmp_path, "town;size;price\n" + "".join(f"Ulm;{k or ''};{k % 4},5\n" for k in range(8)))
+    text = "text in column 'town' (8 of 8 rows, 'Ulm' in line 2): leave the column out, or write a column of 0 and 1"
+    missing = (
+        "; missing cells in column 'size' (1 of 8 rows, the first in line 2): fill them, or leave out their rows; "
+    )
+    commas = "decimal commas in column 'price' (8 of 8 rows, '0,5' in line 2): write 0.5"
+    words = refusal(path, "price")
+    assert text in words
+    assert missing + commas in words
+    with pytest.raises(bp.DataError, match=r"text in column 'town' \(8 of 8 rows, 'Ulm' in line 2\): correct them, or"):
+        bp.data.table(path, target="town", task="regression")
