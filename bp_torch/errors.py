@@ -28,3 +28,8 @@ class DivergenceError(ArithmeticError):
             f"The network holds the weights from {whence} epoch {epoch}."
         )
         self.epoch, self.batch, self.layer = epoch, batch, layer
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in a line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import torch
+
 from bp_torch import checks
 from bp_torch.network import Layer, Network
 
@@ -15,6 +17,10 @@ class State(NamedTuple):
 
     net: Network
     slots: tuple[tuple[Layer, ...], ...] = ()
+
+    def twin(self) -> "State":
+        """The same values in memory of their own."""
+        return State(self.net.to(), tuple(tuple(Layer(w.clone(), b.clone()) for w, b in slot) for slot in self.slots))
 
     def copy(self) -> tuple[Layer, ...]:
         """Copies of all tensors, for `restore`."""
@@ -70,4 +76,4 @@ def checked_position(name: str, value: object) -> Position:
 
 def is_finite(net: Network) -> bool:
     """Whether every weight and bias is finite."""
-    return all(bool(t.isfinite().all()) for layer in net.layers for t in layer)
+    return bool(torch.stack([t.isfinite().all() for layer in net.layers for t in layer]).all())

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.errors import DivergenceError, EngineError
+from bp_torch.errors import DivergenceError, EngineError, reason
 from bp_torch.network import (
+    Layer,
     Network,
     Trace,
     class_labels,
@@ -28,7 +30,9 @@ from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines.eager import replay
 from bp_torch.training.job import Job
-from bp_torch.training.step import numbers_table
+from bp_torch.training.step import batch_cost, numbers_table
+
+EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at a time
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def train(
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
     x, y, labels = _pair("data", data, net)
-    held_out = None if validation is None else _pair("validation", validation, net)
+    held_out = None if validation is None else _finite(_pair("validation", validation, net))
     if held_out and labels is None:  # real-valued targets; the few held out may happen to be zeros and ones
         held_out = held_out._replace(labels=None)
     lr = fitting_rate(net) if recipe.lr is None else recipe.lr
@@ -126,10 +130,19 @@ def _pair(name: str, pair: object, net: Network) -> HeldOut:
     return HeldOut(x, checks.targets(pair[1], x, net.sizes[-1], net.layers[0].w), class_labels(pair[1]))
 
 
+def _finite(held_out: HeldOut) -> HeldOut:
+    """The pair itself, if its values are finite: training would never meet those that aren't."""
+    for name, tensor in (("x", held_out.x), ("y", held_out.y)):
+        if not tensor.isfinite().all():
+            row = int((~tensor.isfinite()).any(-1).nonzero()[0, 0])
+            raise ValueError(f"validation: {name} holds NaN or Inf, first in row {row}: leave such rows out")
+    return held_out
+
+
 def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) -> Iterator[Record]:
     recipe, net, m = job.recipe, job.state.net, len(job.data[0])
     sizes, batches = job.batch_sizes, len(job.batch_sizes)
-    with _out_of_memory(recipe.batch_size):
+    with _memory_of_a_step(job, start.epoch, start.batch):
         engine = engines.start(job)
     for_evaluation = recipe.threads or (1 if held_out is None else fitting(multiplications(net, held_out.x)))
     if start.batch % engine.block:
@@ -138,23 +151,26 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
             "of before"
         )
     part = math.ceil(every / engine.block) * engine.block
+    warned = False
     for epoch in range(start.epoch, recipe.epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
         _, first, total, seconds = start if epoch == start.epoch else Position(epoch)
-        with threads(engine.threads):
+        with threads(engine.threads), _memory_of_a_step(job, epoch, first):
             before = job.state.copy()
             began = time.perf_counter()
             order, numbers = shuffled(m, recipe.seed, epoch), numbers_table(rate, sizes)
         done = first
         while done < batches:
             until = min(batches, (done // part + 1) * part)
-            with threads(engine.threads), _out_of_memory(recipe.batch_size):
+            with threads(engine.threads), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                 total += engine.run(order[done * recipe.batch_size : until * recipe.batch_size], numbers[done:until])
                 finite = math.isfinite(total) and (until < batches or is_finite(net))
             done, seconds = until, seconds + time.perf_counter() - began
             if not finite:
                 job.state.restore(before)
-                with threads(engine.threads):
+                run_on = engine.threads
+                del engine  # it may hold a copy of the data, and the replay makes its own
+                with threads(run_on):
                     batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
                 job.state.restore(before)
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
@@ -163,30 +179,73 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 position = Position(epoch, done, total, seconds)
                 yield Record(epoch, total / examples, None, None, seconds, examples / seconds, position)
                 began = time.perf_counter()
-        evaluated = (None, None)
+        cost, accuracy = None, None
         if held_out is not None:
             with threads(for_evaluation):
-                evaluated = _evaluate(net, held_out)
-        yield Record(epoch, total / m, *evaluated, seconds, m / seconds, Position(epoch + 1))
+                cost, accuracy = _evaluated(net, held_out, epoch)
+        if cost is not None and not math.isfinite(cost) and not warned:
+            warned = True
+            warnings.warn(
+                f"The validation cost of epoch {epoch} is {cost}, though the training's is finite: try a smaller lr "
+                f"than {rate:g}, or look for very large values in the validation data. Training goes on.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        yield Record(epoch, total / m, cost, accuracy, seconds, m / seconds, Position(epoch + 1))
 
 
 @contextmanager
-def _out_of_memory(batch_size: int) -> Iterator[None]:
+def _put_back(state: State, before: tuple[Layer, ...]) -> Iterator[None]:
+    """Puts the values of before back where an engine fails in the midst of its steps."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        smaller = f"try batch_size={batch_size // 2}" if batch_size > 1 else "train a smaller network, or on the CPU"
-        raise EngineError(
-            f"the GPU's memory does not hold a step of batch_size {batch_size}: {smaller} ({error})"
-        ) from error
+    except Exception:
+        state.restore(before)
+        raise
+
+
+@contextmanager
+def _memory_of_a_step(job: Job, epoch: int, first: int) -> Iterator[None]:
+    """Turns out of memory into a sentence. The weights are those of this epoch's start, after its `first` batches."""
+    size = job.recipe.batch_size
+    advice = f"try batch_size={size // 2}" if size > 1 else "train a smaller network, or on the CPU"
+    whence = f"from after batch {first} of epoch {epoch}" if first else f"from the start of epoch {epoch}"
+    with _memory(f"a step of batch_size {size}", f"{advice}. The network holds the weights {whence}"):
+        yield
+
+
+@contextmanager
+def _memory(what: str, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        words = "can't allocate memory" in str(error)  # torch's, on a CPU
+        if isinstance(error, EngineError) or not (words or isinstance(error, (torch.OutOfMemoryError, MemoryError))):
+            raise
+        raise EngineError(f"the memory does not hold {what}: {advice} ({reason(error)})") from error
+
+
+def _evaluated(net: Network, held_out: HeldOut, epoch: int) -> tuple[float, float | None]:
+    """The cost and the accuracy after this epoch."""
+    advice = f"validate on fewer examples. The network holds the weights from the end of epoch {epoch}"
+    with _memory(f"the validation of {len(held_out.x):,} examples", advice):
+        return _evaluate(net, held_out)
 
 
 @torch.inference_mode()
 def _evaluate(net: Network, held_out: HeldOut) -> tuple[float, float | None]:
+    """Chunk by chunk, so that memory does not grow with the examples; the host waits for the device once or twice."""
     x, y, labels = held_out
-    trace = feed_forward(net, x)
-    accuracy = None if labels is None else (predicted_class(trace.a[-1]) == labels).double().mean().item()
-    return mean_cost(net, trace, y).item(), accuracy
+    rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * sum(net.sizes)))
+    total = torch.zeros((), dtype=torch.float64, device=x.device)
+    right = torch.zeros((), dtype=torch.int64, device=x.device)
+    for chunk in (slice(first, first + rows) for first in range(0, len(x), rows)):
+        trace = feed_forward(net, x[chunk], lean=True)
+        total += batch_cost(net, trace, y[chunk])
+        if labels is not None:  # an output that is NaN has no class
+            known = ~trace.a[-1].isnan().any(-1)
+            right += (known & (predicted_class(trace.a[-1]) == labels[chunk])).sum()
+    return total.item() / len(x), None if labels is None else right.item() / len(x)
 
 
 @torch.inference_mode()

@@ -7,7 +7,9 @@ import reference
 import torch
 
 import bp_torch as bp
+from bp_torch.training import engines, loop
 from bp_torch.training.batches import shuffled
+from bp_torch.training.job import Job, Run
 
 
 def _parameters(net: bp.Network) -> list[torch.Tensor]:
@@ -165,6 +167,100 @@ def test_weights_that_overflow_behind_a_finite_cost_stop_it_too() -> None:
     net.layers[0].b.fill_(math.inf)
     with pytest.raises(bp.DivergenceError, match="not finite"):
         list(bp.train(net, (x, y), epochs=1, batch_size=4, lr=1.0))
+
+
+def _overflowing() -> tuple[bp.Network, tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+    """Finite weights and training data; a validation example whose cost overflows."""
+    net = bp.Network.create([3, 4, 2], hidden="relu", cost="softmax_cross_entropy")
+    x, y = torch.full((20, 3), 0.5), torch.zeros(20, dtype=torch.int64)
+    return net, (x, y), (torch.tensor([[0.5, 0.5, 0.5], [3e38, 3e38, 3e38], [-3e38, 3e38, 3e38]]), y[:3])
+
+
+def test_a_validation_cost_that_is_not_finite_is_said_once_and_has_no_perfect_accuracy() -> None:
+    net, data, held_out = _overflowing()
+    for layer in net.layers:
+        layer.w.fill_(2.0)
+    with pytest.warns(RuntimeWarning, match=r"validation cost of epoch 1 is (nan|inf), though .* smaller lr") as said:
+        records = list(bp.train(net, data, epochs=2, lr=1e-3, validation=held_out))
+    assert len(said) == 1
+    assert all(math.isfinite(record.cost) for record in records)
+    assert records[-1].validation_cost is not None
+    assert not math.isfinite(records[-1].validation_cost)
+    assert records[-1].validation_accuracy is not None
+    assert records[-1].validation_accuracy <= 1 / 3  # an output that is NaN has no class
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nan_and_inf_in_the_validation_data_are_refused_by_name_before_work_starts(value: float) -> None:
+    net, x, y = _diverging()
+    bad_x, bad_y = x.clone(), y.clone()
+    bad_x[17, 1] = bad_y[3, 0] = value
+    for name, row, validation in (("x", 17, (bad_x, y)), ("y", 3, (x, bad_y))):
+        with pytest.raises(ValueError, match=f"validation: {name} holds NaN or Inf, first in row {row}: leave"):
+            bp.train(net, (x, y), validation=validation)
+
+
+def test_validation_runs_in_chunks_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = bp.Network.create([64, 10], cost="softmax_cross_entropy")
+    x, y = bp.data.digits("test")
+    rows = []
+    feed = loop.feed_forward
+    monkeypatch.setattr(loop, "feed_forward", lambda net, x, **more: rows.append(len(x)) or feed(net, x, **more))
+    monkeypatch.setattr(loop, "EVALUATED_BYTES", 4 * 2 * 74 * 100)
+    (record,) = bp.train(net, (x, y), epochs=1, lr=0.1, validation=(x, y))
+    assert rows == [100, 100, 100, 60]
+    assert record.validation_cost == pytest.approx(net.cost(x, y).item())
+    assert record.validation_accuracy == pytest.approx(net.accuracy(x, y))
+
+
+MEMORY = [
+    torch.OutOfMemoryError("tried to allocate 2 TiB"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 2 TiB"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", MEMORY, ids=lambda error: type(error).__name__)
+def test_a_validation_that_memory_does_not_hold_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_, **__):
+        raise error
+
+    net, x, y = _diverging()
+    monkeypatch.setattr(loop, "feed_forward", full)
+    with pytest.raises(bp.EngineError, match=r"validation of 50 examples: validate on fewer .* the end of epoch 1 \("):
+        list(bp.train(net, (x, y), lr=1e-3, validation=(x, y), engine="eager"))
+
+
+@pytest.mark.parametrize("error", [*MEMORY, ZeroDivisionError("my own")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("start", [bp.Position(1, 2), bp.Position(2)], ids=["after a batch", "at an epoch"])
+def test_an_engine_that_fails_in_the_midst_of_an_epoch_leaves_the_weights_of_its_start(
+    start: bp.Position, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = engines.ENGINES["eager"].build
+
+    def build(job: Job) -> Run:
+        run, calls = built(job), []
+
+        def limited(order: torch.Tensor, numbers: torch.Tensor) -> float:
+            calls.append(run(order, numbers))
+            if len(calls) == 3:
+                raise error
+            return calls[-1]
+
+        return limited
+
+    monkeypatch.setitem(engines.ENGINES, "eager", engines.ENGINES["eager"]._replace(build=build))
+    net, x, y = _diverging()
+    before = [t.clone() for t in _parameters(net)]
+    whence = "after batch 2 of epoch 1" if start.batch else "the start of epoch 2"
+    wanted, words = bp.EngineError, f"does not hold a step of batch_size 5: try batch_size=2.* from {whence}"
+    if isinstance(error, ZeroDivisionError):
+        wanted, words = ZeroDivisionError, "my own"
+    with pytest.raises(wanted, match=words):
+        list(bp.train(net, (x, y), batch_size=5, lr=1e-3, engine="eager", every=2, start=start))
+    assert all(torch.equal(now, then) for now, then in zip(_parameters(net), before, strict=True))
 
 
 ARGUMENTS = [

@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from bp_torch import checks
-from bp_torch.errors import EngineError
+from bp_torch.errors import EngineError, reason
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe
 from bp_torch.threads import threads
@@ -101,10 +103,10 @@ def start(job: Job) -> Started:
         chosen = named if named != "auto" else choose(job)
         try:
             run = ENGINES[chosen].build(job)
-        except EngineError as error:
+        except (EngineError, torch.OutOfMemoryError) as error:
             if named != "auto":
                 raise
-            say_once(f"engine='auto' runs as engine='eager' does: {error}")
+            say_once(f"engine='auto' runs as engine='eager' does: {reason(error)}")
             chosen = "eager"
             run = ENGINES[chosen].build(job)
     return Started(run, job.threads, ENGINES[chosen].block(job))

@@ -6,23 +6,25 @@ examples and another learning rate need no new compilation. The batches that are
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from bp_torch.errors import EngineError
+from bp_torch.errors import EngineError, reason
 from bp_torch.network import Layer, Network
-from bp_torch.training.engines.eager import eager
+from bp_torch.state import State
+from bp_torch.training.engines.eager import inputs_and_passes, on
 from bp_torch.training.engines.native.build import compiler
 from bp_torch.training.job import Job, Run
-from bp_torch.training.precision import inputs_of, passes_of, products_in, refresh
+from bp_torch.training.precision import products_in, refresh
 from bp_torch.training.step import Batch, batch_cost, numbers_table, step
 
 LAYERS_COMPILED = 16  # unrolled steps times layers: some 20 s of compiling, and more of them gain little
 STEPS_CAPTURED = 100
+WARM_UPS = 2  # runs of a block, on copies of the state, before it is captured
 
-Block = Callable[[Tensor, Tensor], Tensor]  # index (K, m), numbers (K, S) -> Σ_x C_x, 0-D in float64
+Block = Callable[[State, Network | None, Tensor, Tensor], Tensor]
+"""(state, the copy of its network that runs the passes, index (K, m), numbers (K, S)) -> Σ_x C_x, 0-D in float64."""
 
 
 def why_not_compiled(job: Job) -> str | None:
@@ -54,8 +56,8 @@ def _whole_batches(job: Job, most: int) -> int:
 
 def compiled(job: Job) -> Run:
     """The engine of torch.compile: see `Run`. On CUDA the compiled steps are captured too."""
-    net, batch_size = job.state.net, job.recipe.batch_size
-    x, y, passes = inputs_of(job.data[0], job.recipe.precision), job.data[1], passes_of(net, job.recipe.precision)
+    batch_size = job.recipe.batch_size
+    (x, own_passes), y = inputs_and_passes(job), job.data[1]
 
     def unrolled(
         x: Tensor,
@@ -65,57 +67,62 @@ def compiled(job: Job) -> Run:
         layers: tuple[Layer, ...],
         copies: tuple[Layer, ...] | None,
     ) -> Tensor:
-        state = job.state._replace(net=replace(net, layers=layers))
-        copy = None if passes is None or copies is None else replace(passes, layers=copies)
+        state = job.state._replace(net=replace(job.state.net, layers=layers))
+        copy = None if own_passes is None or copies is None else replace(own_passes, layers=copies)
         rows, ones = index.view(-1), y.new_ones(batch_size)
         pairs = zip(x[rows].split(batch_size), y[rows].split(batch_size), strict=True)
         costs = [
-            batch_cost(net, step(state, Batch(*pair, ones), row.unbind(), passes=copy), pair[1])
+            batch_cost(state.net, step(state, Batch(*pair, ones), row.unbind(), passes=copy), pair[1])
             for pair, row in zip(pairs, numbers.unbind(), strict=True)
         ]
         return torch.stack(costs).sum()
 
-    from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException  # takes seconds to import
-
     # torch counts compilations by code object and refuses the ninth; each network is one, so each gets its own object.
     # torch.compile(isolate_recompiles=True) does the same in torch 2.14, and is not there in 2.10.
     unrolled.__code__ = unrolled.__code__.replace()
-    function = torch.compile(unrolled, fullgraph=True, dynamic=False)
+    # deterministic: kernels are chosen by rule, not by timing them, so that a resumed run gets the same ones.
+    function = torch.compile(unrolled, fullgraph=True, dynamic=False, options={"deterministic": True})
 
-    def block(index: Tensor, numbers: Tensor) -> Tensor:
-        try:
-            return function(x, y, index, numbers, net.layers, None if passes is None else passes.layers)
-        except (TorchDynamoException, BackendCompilerFailed) as error:
-            raise EngineError(f"torch.compile failed ({str(error).splitlines()[0]}): use engine='eager'") from error
+    def block(state: State, passes: Network | None, index: Tensor, numbers: Tensor) -> Tensor:
+        return function(x, y, index, numbers, state.net.layers, None if passes is None else passes.layers)
 
-    return _by_blocks(job, passes, block, block_compiled(job))
+    count = block_compiled(job)
+    return _by_blocks(job, x, own_passes, block, count, count, "torch.compile failed")
 
 
 def graph(job: Job) -> Run:
     """The engine of CUDA graphs: see `Run`. The steps are captured as written."""
-    net = job.state.net
-    x, y, passes = inputs_of(job.data[0], job.recipe.precision), job.data[1], passes_of(net, job.recipe.precision)
+    (x, own_passes), y = inputs_and_passes(job), job.data[1]
     ones = y.new_ones(job.recipe.batch_size)
 
-    def block(index: Tensor, numbers: Tensor) -> Tensor:
+    def block(state: State, passes: Network | None, index: Tensor, numbers: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         for rows, row in zip(index.unbind(), numbers.unbind(), strict=True):
             batch = Batch(x.index_select(0, rows), y.index_select(0, rows), ones)
-            total += batch_cost(net, step(job.state, batch, row.unbind(), passes=passes), batch.y)
+            total += batch_cost(state.net, step(state, batch, row.unbind(), passes=passes), batch.y)
         return total
 
-    return _by_blocks(job, passes, block, block_graph(job))
+    return _by_blocks(job, x, own_passes, block, block_graph(job), 1, "the steps can't be captured as a CUDA graph")
 
 
-def _by_blocks(job: Job, passes: Network | None, block: Block, count: int) -> Run:
-    """A run by `block`, `count` batches at a time, and by the eager engine for those that are left over."""
+def _by_blocks(job: Job, x: Tensor, passes: Network | None, block: Block, count: int, warm_up: int, failed: str) -> Run:
+    """A run by `block`, `count` batches at a time, and by the eager engine for those that are left over.
+
+    x, passes: as `inputs_and_passes` gives them. warm_up: batches of a block that sets up all there is to set up.
+    Raises EngineError, which begins with `failed`, where the block can't be compiled or captured.
+    """
     y, batch_size = job.data[1], job.recipe.batch_size
-    rest = eager(job)
+    rest = on(job, x, passes)
     index = torch.zeros(count, batch_size, dtype=torch.int64, device=y.device)
     row = numbers_table(1.0, job.batch_sizes[:1]).to(y)
     numbers = row.repeat(count, 1)
-    with torch.no_grad(), products_in(job.recipe.precision):
-        replay = _prepared(job, passes, block, index, numbers)
+    try:
+        with torch.no_grad(), products_in(job.recipe.precision):
+            replay = _prepared(job.state, passes, block, index, numbers, warm_up)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # of the compiler, of the capture, of a function of the user's own
+        raise EngineError(f"{failed} ({reason(error)}): use engine='eager'") from error
     examples = count * batch_size
 
     @torch.no_grad()
@@ -136,31 +143,37 @@ def _by_blocks(job: Job, passes: Network | None, block: Block, count: int) -> Ru
     return run
 
 
-def _prepared(job: Job, passes: Network | None, block: Block, index: Tensor, numbers: Tensor) -> Callable[[], Tensor]:
-    """`block` of these very tensors, compiled and on CUDA captured by now. The state is left as it was."""
-    before = job.state.copy()
+def _prepared(
+    state: State, passes: Network | None, block: Block, index: Tensor, numbers: Tensor, warm_up: int
+) -> Callable[[], Tensor]:
+    """`block` of these very tensors, compiled and on CUDA captured by now.
+
+    What trains while this is prepared are copies, so that the weights are as they were, however it ends.
+    """
+
+    def warm() -> None:
+        block(state.twin(), None if passes is None else passes.to(), index[:warm_up], numbers[:warm_up])
+
     if index.is_cuda:
-        run = _captured(block, index, numbers)
-    else:
-        block(index, numbers)
-        run = partial(block, index, numbers)
-    job.state.restore(before)
-    refresh(passes, job.state.net)
-    return run
+        return _captured(warm, lambda: block(state, passes, index, numbers), index.device)
+    warm()
+    return lambda: block(state, passes, index, numbers)
 
 
-def _captured(block: Block, index: Tensor, numbers: Tensor) -> Callable[[], Tensor]:
-    """`block` as one CUDA graph, which reads these very tensors."""
-    with torch.cuda.device(index.device):
+def _captured(warm: Callable[[], None], work: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+    """`work` as one CUDA graph. Recording it runs none of it."""
+    with torch.cuda.device(device):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # what a library sets up at its first call can't be captured
-            for _ in range(3):
-                block(index, numbers)
-        torch.cuda.current_stream().wait_stream(stream)
         recording = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(recording):
-            total = block(index, numbers)
+        # A capture that fails leaves its stream the current one: the outer context puts the stream of before back.
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):  # what a library sets up at its first call, for each stream, can't be captured
+                warm()
+            # Left to itself, torch takes a stream on the first device that it ever captured on.
+            with torch.cuda.graph(recording, stream=stream, capture_error_mode="thread_local"):
+                total = work()
+        torch.cuda.current_stream().wait_stream(stream)
 
     def run() -> Tensor:
         recording.replay()

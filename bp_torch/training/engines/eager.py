@@ -1,6 +1,5 @@
 """The eager engine: one step after the other, as written."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -24,22 +23,31 @@ def why_not(job: Job) -> str | None:
 
 def eager(job: Job) -> Run:
     """The engine: see `Run`."""
+    return on(job, *inputs_and_passes(job))
+
+
+def inputs_and_passes(job: Job) -> tuple[Tensor, Network | None]:
+    """x as the passes take it, and the copy of the network that runs them, if one does."""
+    return inputs_of(job.data[0], job.recipe.precision), passes_of(job.state.net, job.recipe.precision)
+
+
+def on(job: Job, x: Tensor, passes: Network | None) -> Run:
+    """The engine on these `inputs_and_passes`, of which one pair is enough."""
     net = job.state.net
     if job.data[0].device.type == "cpu":
         check_memory(memory_of_a_step(net.sizes, job.recipe.batch_size, job.data[0].dtype), job.recipe.batch_size)
-    x, passes = inputs_of(job.data[0], job.recipe.precision), passes_of(net, job.recipe.precision)
 
     @torch.inference_mode()
     def run(order: Tensor, numbers: Tensor) -> float:
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=x.device)
         with products_in(job.recipe.precision):
             for targets, taken in steps(job, x, passes, order, numbers):
                 outputs = [(trace.z[-1], trace.a[-1]) for _, trace in taken]
                 z, a = map(torch.cat, zip(*outputs, strict=True))
-                total += batch_cost(net, Trace((a,), (z,)), targets).item()
-                if not math.isfinite(total):
+                total += batch_cost(net, Trace((a,), (z,)), targets)
+                if not x.is_cuda and not total.isfinite():  # a GPU would have to be waited for
                     break
-        return total
+        return total.item()
 
     return run
 
@@ -49,7 +57,7 @@ def steps(
 ) -> Iterator[tuple[Tensor, Taken]]:
     """The steps on the examples in this order, chunk by chunk: a chunk's targets, and its steps as they are taken.
 
-    x, passes: as `inputs_of` and `passes_of` give them. lean: as in `feed_forward`.
+    x, passes: as `inputs_and_passes` gives them. lean: as in `feed_forward`.
     """
     y = job.data[1]
     refresh(passes, job.state.net)
@@ -70,7 +78,7 @@ def steps(
 
 def replay(job: Job, order: Tensor, numbers: Tensor) -> Taken:
     """The steps of a run once more, one by one, with everything that each computed."""
-    x, passes = inputs_of(job.data[0], job.recipe.precision), passes_of(job.state.net, job.recipe.precision)
+    x, passes = inputs_and_passes(job)
     with products_in(job.recipe.precision):
         for _, taken in steps(job, x, passes, order, numbers, lean=False):
             yield from taken

@@ -1,6 +1,7 @@
 """The persistent engine: a tiny network's whole epoch in one launch of a Triton kernel, on CUDA.
 
-Not yet measured on a GPU, so "auto" does not choose it.
+Not yet measured on a GPU, so "auto" does not choose it. The limits are those up to which every kernel compiles for
+sm_80 and sm_90 with all of its values in registers: a test compiles them.
 """
 
 import importlib.util
@@ -10,11 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bp_torch.errors import EngineError, reason
 from bp_torch.training.job import Job, Run
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
-RESIDENT_ELEMENTS = 32 * 1024  # of the hidden layer's w, padded: half of a multiprocessor's registers
-MOST = 256  # neurons of the hidden layer, and of the output layer, and examples of a batch
+OUTPUTS = {"quadratic": "sigmoid", "binary_cross_entropy": "sigmoid", "softmax_cross_entropy": "softmax"}
+MOST_HIDDEN, MOST_OUTPUTS, MOST_EXAMPLES = 64, 16, 16
+LEAST = 16  # rows and columns of a product in Triton
+TILE = 16  # columns of the hidden layer's w that a product takes at a time
+WARPS = 8
 
 
 def why_not(job: Job) -> str | None:
@@ -25,12 +30,13 @@ def why_not(job: Job) -> str | None:
         return "engine='persistent' needs CUDA and Triton: use 'auto'"
     if job.recipe.precision != "dtype" or w.dtype != torch.float32:
         return "engine='persistent' is for torch.float32 and precision='dtype': use 'graph'"
-    costs = {"quadratic": "sigmoid", "binary_cross_entropy": "sigmoid", "softmax_cross_entropy": "softmax"}
-    fits = len(names) == 2 and names[0] in ACTIVATIONS and costs.get(net.cost_function.name) == names[1]
-    if not fits or max(*net.sizes[1:], job.recipe.batch_size) > MOST:
+    fits = len(names) == 2 and names[0] in ACTIVATIONS and OUTPUTS.get(net.cost_function.name) == names[1]
+    fits = fits and net.sizes[1] <= MOST_HIDDEN and net.sizes[2] <= MOST_OUTPUTS
+    if not fits or job.recipe.batch_size > MOST_EXAMPLES:
         return (
-            f"engine='persistent' is for one hidden layer of {', '.join(ACTIVATIONS)}, sigmoid or softmax outputs, "
-            f"and at most {MOST} neurons and examples a batch: use 'graph'"
+            "engine='persistent' is for one hidden layer "
+            f"of {', '.join(ACTIVATIONS)}, at most {MOST_HIDDEN} neurons wide, "
+            f"at most {MOST_OUTPUTS} sigmoid or softmax outputs, and batches of at most {MOST_EXAMPLES}: use 'graph'"
         )
     return None
 
@@ -40,48 +46,49 @@ def block(job: Job) -> int:
     return len(job.batch_sizes)
 
 
-def persistent(job: Job) -> Run:
-    """The engine: see `Run`."""
-    import triton
+def constants_of(sizes: list[int], batch_size: int, hidden: str, cost: str) -> dict[str, Any]:
+    """What the kernel is compiled for."""
+    n0, n1, n2 = sizes
+    rows, p1, p2 = (max(LEAST, 1 << (n - 1).bit_length()) for n in (batch_size, n1, n2))
+    padded = dict(ROWS=rows, TILE=TILE, P1=p1, P2=p2)
+    return dict(M=batch_size, N0=n0, N1=n1, N2=n2, **padded, HIDDEN=hidden, COST=cost)
 
+
+def persistent(job: Job) -> Run:
+    """The engine: see `Run`. Raises EngineError where Triton can't compile or the device can't launch the kernel."""
     from bp_torch.training.engines.persistent_kernel import epoch_kernel
 
     net, batch_size = job.state.net, job.recipe.batch_size
     x, y = (t.contiguous() for t in job.data)
-    n0, n1, n2 = net.sizes
-    rows, p1, p2 = (max(16, triton.next_power_of_2(n)) for n in (batch_size, n1, n2))
-    p0 = max(16, triton.next_power_of_2(n0))
-    resident = p0 * p1 <= RESIDENT_ELEMENTS
-    costs = torch.zeros(rows, dtype=torch.float64, device=x.device)
-    constants = dict(M=batch_size, N0=n0, N1=n1, N2=n2, ROWS=rows, TILE=p0 if resident else min(p0, 64), P1=p1, P2=p2)
+    constants = constants_of(net.sizes, batch_size, net.activations[0].name, net.cost_function.name)
+    costs = torch.zeros(constants["ROWS"], dtype=torch.float64, device=x.device)
+    kernel: Any = epoch_kernel[(1,)]  # one program
 
-    launch: Any = epoch_kernel[(1,)]  # one program
+    def launch(order: Tensor, numbers: Tensor, parameters: list[Tensor]) -> None:
+        steps, last = -(-len(order) // batch_size), (len(order) - 1) % batch_size + 1
+        data = x, y, order.to(x.device), numbers.to(x)
+        with torch.cuda.device_of(x):  # Triton launches on the current device
+            kernel(*data, *parameters, costs, steps, last, **constants, num_warps=WARPS, enable_fp_fusion=True)
 
     @torch.no_grad()
     def run(order: Tensor, numbers: Tensor) -> float:
         parameters = [t for layer in net.layers for t in layer]
         dense = [t.contiguous() for t in parameters]
-        launch(
-            x,
-            y,
-            order.to(x.device),
-            numbers.to(x),
-            *dense,
-            costs,
-            -(-len(order) // batch_size),
-            (len(order) - 1) % batch_size + 1,
-            **constants,
-            RESIDENT=resident,
-            HIDDEN=net.activations[0].name,
-            COST=net.cost_function.name,
-            num_warps=16 if resident else 8,
-            enable_fp_fusion=True,
-        )
+        launch(order, numbers, dense)
         for tensor, value in zip(parameters, dense, strict=True):
             if value is not tensor:
                 tensor.copy_(value)
         return costs.sum().item()
 
+    nothing = (torch.empty(0, dtype=torch.int64, device="cpu"), torch.empty(0, 1, dtype=torch.float64, device="cpu"))
+    with torch.no_grad():
+        copies = [t.clone(memory_format=torch.contiguous_format) for layer in net.layers for t in layer]
+    try:
+        launch(*nothing, copies)  # no step: it is compiled, and the device has taken it
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise EngineError(f"the kernel can't run here ({reason(error)}): use engine='graph'") from error
     return run
 
 

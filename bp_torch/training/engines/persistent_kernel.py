@@ -1,9 +1,8 @@
 """The persistent kernel: a whole epoch of a network with one hidden layer in one launch of one program (Triton).
 
 The equations stand here a second time, as a hand kernel that replaces the whole epoch; the tests hold it to the eager
-engine. The hidden layer's w stays in registers for the epoch where it fits (RESIDENT), else it is read and written tile
-by tile and stays in the GPU's cache; all else is in registers. Rows and columns are padded to powers of two with zeros,
-and what is beyond the batch has δ = 0.
+engine. The hidden layer's w is read and written tile by tile and stays in the GPU's cache; all else is in registers.
+Rows and columns are padded to powers of two with zeros, and what is beyond the batch has δ = 0.
 """
 
 # pyright: reportGeneralTypeIssues=false, reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
@@ -58,7 +57,7 @@ def output_cost_and_error(z, y, real, COST: tl.constexpr):
     return cost, delta
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "last"])  # one compilation, whatever the length of an epoch
 def epoch_kernel(
     x,  # (examples, N0)
     y,  # (examples, N2)
@@ -79,7 +78,6 @@ def epoch_kernel(
     TILE: tl.constexpr,
     P1: tl.constexpr,
     P2: tl.constexpr,
-    RESIDENT: tl.constexpr,
     HIDDEN: tl.constexpr,
     COST: tl.constexpr,
 ):
@@ -91,10 +89,6 @@ def epoch_kernel(
     hidden_b = tl.load(b1 + j1, mask=in1, other=0.0)
     top_b = tl.load(b2 + j2, mask=in2, other=0.0)
     at1 = w1 + j1[:, None] * N0 + k[None, :]
-    inside1 = in1[:, None] & (k < N0)[None, :]
-    hidden_w = tl.zeros((P1, TILE), tl.float32)
-    if RESIDENT:
-        hidden_w = tl.load(at1, mask=inside1, other=0.0)
     total = tl.zeros((ROWS,), tl.float64)
     for step in range(steps):
         m = tl.where(step == steps - 1, last, M)
@@ -102,20 +96,16 @@ def epoch_kernel(
         example = tl.load(order + step * M + row, mask=live, other=0)
         targets = tl.load(y + example[:, None] * N2 + j2[None, :], mask=live[:, None] & in2[None, :], other=0.0)
         # z = w a + b, a = σ(z)
-        if RESIDENT:
-            a0 = tl.load(x + example[:, None] * N0 + k[None, :], mask=live[:, None] & (k < N0)[None, :], other=0.0)
-            z1 = tl.dot(a0, tl.trans(hidden_w), input_precision="ieee")
-        else:
-            z1 = tl.zeros((ROWS, P1), tl.float32)
-            for start in range(0, N0, TILE):
-                column = start + k
-                a_tile = tl.load(
-                    x + example[:, None] * N0 + column[None, :],
-                    mask=live[:, None] & (column < N0)[None, :],
-                    other=0.0,
-                )
-                w_tile = tl.load(at1 + start, mask=in1[:, None] & (column < N0)[None, :], other=0.0)
-                z1 += tl.dot(a_tile, tl.trans(w_tile), input_precision="ieee")
+        z1 = tl.zeros((ROWS, P1), tl.float32)
+        for start in range(0, N0, TILE):
+            column = start + k
+            a_tile = tl.load(
+                x + example[:, None] * N0 + column[None, :],
+                mask=live[:, None] & (column < N0)[None, :],
+                other=0.0,
+            )
+            w_tile = tl.load(at1 + start, mask=in1[:, None] & (column < N0)[None, :], other=0.0)
+            z1 += tl.dot(a_tile, tl.trans(w_tile), input_precision="ieee")
         a1 = activation(z1 + hidden_b[None, :], HIDDEN)
         a1 = tl.where(in1[None, :], a1, 0.0)
         z2 = tl.dot(a1, tl.trans(top_w), input_precision="ieee") + top_b[None, :]
@@ -127,24 +117,19 @@ def epoch_kernel(
         top_w += tl.dot(tl.trans(delta2), a1, input_precision="ieee")  # BP4
         top_b += tl.sum(delta2, 0)  # BP3
         hidden_b += tl.sum(delta1, 0)
-        if RESIDENT:
-            hidden_w += tl.dot(tl.trans(delta1), a0, input_precision="ieee")
-        else:
-            tl.debug_barrier()  # every thread has read w
-            for start in range(0, N0, TILE):
-                column = start + k
-                inside = in1[:, None] & (column < N0)[None, :]
-                a_tile = tl.load(
-                    x + example[:, None] * N0 + column[None, :],
-                    mask=live[:, None] & (column < N0)[None, :],
-                    other=0.0,
-                )
-                w_tile = tl.load(at1 + start, mask=inside, other=0.0)
-                w_tile += tl.dot(tl.trans(delta1), a_tile, input_precision="ieee")
-                tl.store(at1 + start, w_tile, mask=inside)
-            tl.debug_barrier()  # and sees what the others wrote
-    if RESIDENT:
-        tl.store(at1, hidden_w, mask=inside1)
+        tl.debug_barrier()  # every thread has read w
+        for start in range(0, N0, TILE):
+            column = start + k
+            inside = in1[:, None] & (column < N0)[None, :]
+            a_tile = tl.load(
+                x + example[:, None] * N0 + column[None, :],
+                mask=live[:, None] & (column < N0)[None, :],
+                other=0.0,
+            )
+            w_tile = tl.load(at1 + start, mask=inside, other=0.0)
+            w_tile += tl.dot(tl.trans(delta1), a_tile, input_precision="ieee")
+            tl.store(at1 + start, w_tile, mask=inside)
+        tl.debug_barrier()  # and sees what the others wrote
     tl.store(at2, top_w, mask=inside2)
     tl.store(b1 + j1, hidden_b, mask=in1)
     tl.store(b2 + j2, top_b, mask=in2)
