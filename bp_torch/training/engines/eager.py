@@ -34,7 +34,7 @@ def inputs_and_passes(job: Job) -> tuple[Tensor, Network | None]:
 def on(job: Job, x: Tensor, passes: Network | None) -> Run:
     """The engine on these `inputs_and_passes`, of which one pair is enough."""
     net = job.state.net
-    if job.data[0].device.type == "cpu":
+    if not job.data[0].is_cuda:
         check_memory(memory_of_a_step(net.sizes, job.recipe.batch_size, job.data[0].dtype), job.recipe.batch_size)
 
     @torch.inference_mode()
