@@ -31,9 +31,7 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")
 
 def main(program: str | None = None) -> NoReturn:
     """Runs the program of this name on the command line's arguments; without a name, the first argument is it."""
-    streams.repair()
-    os.environ["MPLBACKEND"] = "Agg"  # pictures go to files; no display is needed
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home that can't be written, a font: nothing to act on
+    prepare()
     arguments = sys.argv[1:]
     try:
         if program is None:
@@ -54,6 +52,13 @@ def main(program: str | None = None) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(_say(typed(program or "train"), "interrupted", 130))
     ends(typed(command), lambda: module.run(options))
+
+
+def prepare() -> None:
+    """Makes this process one that neither a terminal nor a locale nor matplotlib's settings end."""
+    streams.repair()
+    os.environ["MPLBACKEND"] = "Agg"  # pictures go to files; no display is needed
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home that can't be written, a font: nothing to act on
 
 
 def _chosen(arguments: list[str]) -> str:

@@ -3,25 +3,21 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from bp_torch.drawing import plain_style
+from bp_torch import drawing
 from bp_torch.training.loop import Record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 CELLS = 40  # classes of a confusion matrix that are all named, with a number in each cell
 
 
-@plain_style()
+@drawing.plain_style()
 def curve(path: Path, records: Sequence[Record], title: str) -> None:
     """Cost and test accuracy by epoch, as a PNG. The training cost is taken during an epoch, the test's after it."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(9, 3.6)
+    figure = drawing.figure(9, 3.6)
     figure.suptitle(title)
     scored = records[-1].validation_accuracy is not None  # real-valued targets have no accuracy
     cost, *others = figure.subplots(1, 1 + scored, squeeze=False)[0]
@@ -41,7 +37,7 @@ def curve(path: Path, records: Sequence[Record], title: str) -> None:
     figure.savefig(path, dpi=110)
 
 
-@plain_style()
+@drawing.plain_style()
 def confusion(path: Path, labels: Tensor, predicted: Tensor, names: Sequence[str] | None = None) -> None:
     """How often each true class (rows) was taken for each class (columns), as a PNG.
 
@@ -54,7 +50,7 @@ def confusion(path: Path, labels: Tensor, predicted: Tensor, names: Sequence[str
     texts_of_classes = [shortened(name) for name in names] if names is not None else [str(c) for c in numbers]
     count = len(texts_of_classes)
     side = min(max(6.0, 0.33 * count), 13.0)
-    figure = _figure(side, 0.9 * side)
+    figure = drawing.figure(side, 0.9 * side)
     axes = figure.subplots()
     ConfusionMatrixDisplay.from_predictions(
         labels.cpu(),
@@ -81,10 +77,3 @@ def shortened(name: str, most: int = 18) -> str:
     """A name on one line, of at most so many letters."""
     line = " ".join(name.split())
     return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def _figure(width: float, height: float) -> "Figure":
-    """An empty figure in inches. Pictures go to files: no display is needed, and matplotlib only here."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")

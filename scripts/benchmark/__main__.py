@@ -21,7 +21,7 @@ import tables
 import torch
 
 from bp_torch import checks
-from bp_torch.cli.main import ends
+from bp_torch.cli.main import ends, prepare
 
 EXAMPLE = """examples:
   python scripts/benchmark                        # the CPU's shapes, in less than 10 minutes: make benchmark
@@ -159,4 +159,5 @@ def _machine(device: str) -> str:
 
 
 if __name__ == "__main__":
+    prepare()
     ends("python scripts/benchmark", main)

@@ -4,13 +4,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+from bp_torch import drawing
 
 
+@drawing.plain_style()
 def contenders(path: Path, shapes: list[dict[str, Any]]) -> None:
     """µs a step on a log axis, a panel a shape: a dot at the median, a line from min to max; bp's own in blue."""
     heights = [1 + 0.26 * len(shape["rows"]) for shape in shapes]
-    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    figure = drawing.figure(9, sum(heights))
     panels = figure.subplots(len(shapes), squeeze=False, height_ratios=heights)
     for panel, shape in zip(panels[:, 0], shapes, strict=True):
         rows = sorted((row for row in shape["rows"] if row["times"]), key=lambda row: -statistics.median(row["times"]))
@@ -40,9 +41,10 @@ PEERS = {
 }
 
 
+@drawing.plain_style()
 def ratios(path: Path, machines: list[dict[str, Any]]) -> None:
     """Each peer's time over that of bp's fastest row, float32, a panel a machine; right of 1, bp is faster."""
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = drawing.figure(10, 3.4)
     panels = figure.subplots(1, len(machines), squeeze=False, sharex=True, sharey=True)[0]
     for panel, machine in zip(panels, machines, strict=True):
         for height, shape in enumerate(reversed(machine["shapes"])):
@@ -69,9 +71,10 @@ def ratios(path: Path, machines: list[dict[str, Any]]) -> None:
     figure.savefig(path, dpi=100)
 
 
+@drawing.plain_style()
 def growth(path: Path, results: dict[str, list[dict[str, Any]]]) -> None:
     """µs a step against the width of one hidden layer, and against the number of hidden layers of 256."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = drawing.figure(10, 4)
     panels = figure.subplots(1, 2)
     labels = {"width": "width of the one hidden layer", "depth": "hidden layers of 256"}
     for panel, (kind, points) in zip(panels, results.items(), strict=True):

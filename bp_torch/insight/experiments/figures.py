@@ -11,6 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
+from bp_torch import drawing
+
 DPI = 100
 BLUE, ORANGE, GREEN, RED, PURPLE = COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")
 """Told apart by the colour-blind too: M. Okabe and K. Ito, "Color Universal Design" (2008)."""
@@ -26,7 +28,7 @@ class Result(NamedTuple):
 
 
 def _figure(title: str, width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = drawing.figure(width, height)
     figure.suptitle(title, fontsize=12)
     return figure
 
