@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.errors import EngineError, reason
@@ -23,7 +24,8 @@ class Engine(NamedTuple):
     """A way to run an epoch.
 
     build: job -> `Run`; compiles and captures, and leaves the weights as they are.
-    why_not: job -> why it can't run it, in a sentence, or None.
+    why_not: job -> why it can't run it, in a sentence, or None; or it raises EngineError, for what the network's own
+        functions do.
     block: job -> how many batches it runs as one. A run can stop after a whole number of blocks, and at the end of an
         epoch.
     """
@@ -63,7 +65,10 @@ def check_names(recipe: Recipe) -> None:
 
 
 def check(job: Job) -> None:
-    """Raises ValueError where the recipe's engine and precision can't run the job: it says why not, and what can."""
+    """Raises ValueError where the recipe's engine and precision can't run the job: it says why not, and what can.
+
+    EngineError where the engine can't run the network's own functions.
+    """
     check_names(job.recipe)
     missing = precision_missing(job.state.net, job.recipe.precision)
     if missing is None and job.recipe.engine != "auto":
@@ -84,7 +89,10 @@ def choose(job: Job) -> str:
     if build.compiler() is None:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
         return "eager"
-    return "eager" if ENGINES["native"].why_not(job) else "native"
+    try:
+        return "eager" if ENGINES["native"].why_not(job) else "native"
+    except EngineError:
+        return "eager"
 
 
 @cache
@@ -103,6 +111,8 @@ def start(job: Job) -> Started:
         chosen = named if named != "auto" else choose(job)
         try:
             run = ENGINES[chosen].build(job)
+            if named == "auto" and chosen == "native":
+                run = _else_eagerly(run, job)
         except (EngineError, torch.OutOfMemoryError) as error:
             if named != "auto":
                 raise
@@ -110,6 +120,21 @@ def start(job: Job) -> Started:
             chosen = "eager"
             run = ENGINES[chosen].build(job)
     return Started(run, job.threads, ENGINES[chosen].block(job))
+
+
+def _else_eagerly(run: Run, job: Job) -> Run:
+    """The native engine's run, until a function of the network becomes one that can't be printed."""
+    runs = [run]
+
+    def either(order: Tensor, numbers: Tensor) -> float:
+        try:
+            return runs[-1](order, numbers)
+        except EngineError as error:  # before the first step
+            say_once(f"engine='auto' goes on as engine='eager' does: {error}")
+            runs.append(ENGINES["eager"].build(job))
+            return runs[-1](order, numbers)
+
+    return either
 
 
 def batches_in(seconds: float, net: Network, batch_size: int) -> int:

@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -24,16 +25,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def why_not(job: Job) -> str | None:
-    """Why this engine can't run the job, or None."""
+    """Why this engine can't run the job, or None. Raises EngineError for functions that can't be printed."""
     w = job.state.net.layers[0].w
     if w.device.type != "cpu" or w.dtype not in printer.REAL or job.recipe.precision != "dtype":
         return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype'"
     if compiler() is None:
         return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
-    try:
-        printer.source(job)
-    except printer.UnprintableError as error:
-        return f"engine='native' can't print {error}: use engine='eager' or 'compiled'"
+    printer.source(job)
     return None
 
 
@@ -42,30 +40,39 @@ def native(job: Job) -> Run:
     batch_size = job.recipe.batch_size
     x, y = (t.contiguous() for t in job.data)
     threads = torch.get_num_threads()
-    library = _library(printer.source(job), threads)
     parameters = [t for layer in job.state.net.layers for t in layer]
     padded = [_padded(t) for t in parameters]
     addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
-    functions = {m: _function(library, m) for m in job.sizes_of_batches}
-    elements = {m: _elements(library, m) for m in functions}
-    check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
-    workspaces = {m: torch.zeros(count, dtype=x.dtype, device="cpu") for m, count in elements.items()}
+
+    @lru_cache(maxsize=1)
+    def steps(source: str) -> dict[int, tuple[Any, Tensor]]:
+        """For each size of batch its function and its workspace."""
+        library = _library(source, threads)
+        elements = {m: _elements(library, m) for m in job.sizes_of_batches}
+        check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
+        return {
+            m: (_function(library, m), torch.zeros(count, dtype=x.dtype, device="cpu"))
+            for m, count in elements.items()
+        }
+
+    steps(printer.source(job))
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 
-    def train(order: Tensor, numbers: Tensor, m: int) -> float:
-        """Σ_x C_x over whole batches of m examples."""
-        return functions[m](
+    def train(function: Any, workspace: Tensor, order: Tensor, numbers: Tensor) -> float:
+        """Σ_x C_x over whole batches."""
+        return function(
             x.data_ptr(),
             y.data_ptr(),
             order.data_ptr(),
             len(numbers),
             numbers.data_ptr(),
             addresses,
-            workspaces[m].data_ptr(),
+            workspace.data_ptr(),
             threads,
         )
 
     def run(order: Tensor, numbers: Tensor) -> float:
+        now = steps(printer.source(job))  # what the network's functions look up may have changed
         total, numbers = 0.0, numbers.to(x.dtype).contiguous()
         whole = len(order) // batch_size
         calls = [(start, min(start + batches_a_call, whole)) for start in range(0, whole, batches_a_call)]
@@ -75,7 +82,7 @@ def native(job: Job) -> Run:
         try:
             for start, end in calls:
                 part = order[start * batch_size : end * batch_size]
-                total += train(part, numbers[start:end], min(batch_size, len(part)))
+                total += train(*now[min(batch_size, len(part))], part, numbers[start:end])
                 if not math.isfinite(total):
                     break
         finally:

@@ -3,96 +3,48 @@
 The record holds some forty kinds of operations. Products become calls of products.h. An elementwise operation is folded
 into the one that uses it, and each loop that is left writes one matrix. In the C++, x and y are the batch, n0, n1, …
 the step's numbers, p0, p1, … the parameters, and v0, v1, … are what the step computes, in one workspace.
+
+What is printed computes what torch does, operation by operation and type by type; what can't be is an UnprintableError.
 """
 
-import os
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from threading import RLock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.fx import Graph, Node
 
-from bp_torch.activations import ACTIVATIONS, Activation
-from bp_torch.costs import COSTS, SOFTMAX, Cost
 from bp_torch.network import Layer, Network
 from bp_torch.state import State
+from bp_torch.training.engines.native.operations import (
+    ARITHMETIC,
+    COMPARISONS,
+    CONSTANTS,
+    ELEMENTWISE,
+    IN_PLACE,
+    LOGIC,
+    SOFTMAX,
+    TRANSPOSES,
+    UPDATES,
+    Text,
+    UnprintableError,
+    aten,
+    number,
+)
+from bp_torch.training.engines.native.record import Tape, graph_of, kind, record
 from bp_torch.training.job import Job
 from bp_torch.training.step import Batch, batch_cost, step
 
-aten = torch.ops.aten
 HEADERS = [Path(__file__).with_name(name) for name in ("products.h", "rows.h")]
 REAL = {torch.float32: "float", torch.float64: "double"}
-
-
-class UnprintableError(ValueError):
-    """The step holds an operation that is not in the tables here; the message names it."""
-
-
-def _plus(a: str, b: str, alpha: str = "real(1)") -> str:
-    return f"({a} + {b})" if alpha == "real(1)" else f"({a} + {alpha} * {b})"
-
-
-def _clamp(a: str, low: str | None = None, high: str | None = None, **limits: str) -> str:
-    low, high = limits.get("min", low), limits.get("max", high)
-    a = a if low is None else f"larger({a}, {low})"
-    return a if high is None else f"smaller({a}, {high})"
-
-
-def _square(a: str, n: str) -> str:
-    if n not in ("real(2)", "real(2.0)"):
-        raise UnprintableError("a power other than the square")
-    return f"square({a})"
-
-
-def _call(name: str) -> Callable[..., str]:
-    return lambda *operands: f"{name}({', '.join(operands)})"
-
-
-# Operations on one element: the C++ text of the result from that of the operands.
-ELEMENTWISE: dict[object, Callable[..., str]] = {
-    aten.add: _plus,
-    aten.add_: _plus,
-    aten.sub: lambda a, b, alpha="real(1)": _plus(a, f"(-{b})", alpha),
-    aten.rsub: lambda a, b: f"({b} - {a})",
-    aten.mul: lambda a, b: f"({a} * {b})",
-    aten.mul_: lambda a, b: f"({a} * {b})",
-    aten.div: lambda a, b: f"({a} / {b})",
-    aten.addcmul: lambda a, b, c, value="real(1)": f"({a} + {value} * {b} * {c})",
-    aten.neg: lambda a: f"(-{a})",
-    aten.reciprocal: lambda a: f"(1 / {a})",
-    aten.pow: _square,
-    aten.abs: _call("abs"),
-    aten.sign: _call("sign"),
-    aten.sqrt: _call("sqrt"),
-    aten.exp: _call("exp"),
-    aten.expm1: _call("expm1"),
-    aten.log: _call("log"),
-    aten.log1p: _call("log1p"),
-    aten.sin: _call("sin"),
-    aten.cos: _call("cos"),
-    aten.tanh: _call("tanh"),
-    aten.erf: _call("erf"),
-    aten.sigmoid: lambda a: f"(1 / (1 + exp(-{a})))",
-    aten.relu: lambda a: f"larger({a}, real(0))",
-    aten.clamp: _clamp,
-    aten.maximum: _call("larger"),
-    aten.minimum: _call("smaller"),
-    aten.where: lambda condition, a, b: f"({condition} ? {a} : {b})",
-    aten.gt: lambda a, b: f"real({a} > {b})",
-    aten.ge: lambda a, b: f"real({a} >= {b})",
-    aten.lt: lambda a, b: f"real({a} < {b})",
-    aten.le: lambda a, b: f"real({a} <= {b})",
-    aten._to_copy: lambda a: a,
-    aten.ones_like: lambda a: "real(1)",
-    aten.new_ones: lambda *_: "real(1)",
-}
+NO_VALUES = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "size"}
+"""Arguments that say what a result is like, and not what is in it: the record holds the result's shape and dtype."""
 
 
 class Matrix(NamedTuple):
@@ -104,40 +56,46 @@ class Matrix(NamedTuple):
     transposed: bool = False
 
 
+class _Own(NamedTuple):
+    """A function that the network brings along: what it is, for messages, and the shapes of its arguments."""
+
+    what: str
+    function: Callable[..., object]
+    shapes: tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True)
 class _Key:
-    """All that the printed step on a batch of m examples depends on."""
+    """All that the printed step on a batch of m examples depends on. functions: the records of the network's own."""
 
     sizes: tuple[int, ...]
-    activations: tuple[Activation, ...]
-    cost_function: Cost
     dtype: torch.dtype
     numbers: int
     m: int
+    functions: tuple[Tape, ...]
+    net: Network = field(compare=False, hash=False)
 
-
-_one_at_a_time = RLock()  # records a step: meanwhile torch.fx has patched torch's modules for the whole process
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_one_at_a_time.acquire, after_in_parent=_one_at_a_time.release, after_in_child=_one_at_a_time.release
-    )
 
 NUMBERS = 1  # scalars of a step: see `numbers_table`
+ELEMENTS = 1_000_000  # in a record's inputs: above that, they have no memory
 
 
 def source(job: Job) -> str:
     """A C++ file with a function run_m for each size m of the job's batches: m examples, some steps, Σ_x C_x.
 
-    What is printed of the package's own functions is kept for the next job of its kind. Raises UnprintableError where
-    the network's activations or cost hold an operation that is not in `ELEMENTWISE`.
+    What was printed is kept, by all that it depends on. The network's functions may look up what changes from call to
+    call (a slope that the caller anneals, say), so that each is recorded anew, which takes some microseconds. Raises
+    UnprintableError, with the function's name, where one does what can't be printed.
     """
     net = job.state.net
-    of_all = tuple(net.sizes), net.activations, net.cost_function, net.layers[0].w.dtype, NUMBERS
-    own = all(ACTIVATIONS.get(f.name) is f or f is SOFTMAX for f in net.activations)
-    function = _remembered if own and COSTS.get(net.cost_function.name) is net.cost_function else _function
-    with _one_at_a_time:
-        functions = [function(_Key(*of_all, m)) for m in job.sizes_of_batches]
-    return "\n".join([f"typedef {REAL[net.layers[0].w.dtype]} real;", *_headers(), *functions])
+    dtype = net.layers[0].w.dtype
+    try:
+        functions = records(net, job.recipe.batch_size)
+        keys = [_Key(tuple(net.sizes), dtype, NUMBERS, m, functions, net) for m in job.sizes_of_batches]
+        printed = [_function(key) for key in keys]
+    except UnprintableError as error:
+        raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
+    return "\n".join([f"typedef {REAL[dtype]} real;", *_headers(), *printed])
 
 
 @cache
@@ -145,28 +103,64 @@ def _headers() -> list[str]:
     return [header.read_text(encoding="utf-8") for header in HEADERS]
 
 
-def record_step(key: _Key) -> Graph:
-    """The step as a graph of torch operations: x, y, the numbers, and the parameters in; the cost out."""
+def records(net: Network, m: int, seed: int = 0) -> tuple[Tape, ...]:
+    """What each of the network's functions does to a batch of m examples, on random arguments."""
+    return tuple(tape for _, tape in _recorded(net, m, seed))
 
-    from torch.fx.experimental.proxy_tensor import make_fx  # takes a second to import
+
+def _recorded(net: Network, m: int, seed: int) -> Iterator[tuple[_Own, Tape]]:
+    dtype = net.layers[0].w.dtype
+    for own in {(id(own.function), own.shapes): own for own in _functions(net, m)}.values():
+        try:
+            yield own, record(own.function, _examples(own.shapes, dtype, seed))
+        except UnprintableError as error:
+            raise UnprintableError(f"{own.what} ({error})") from error
+
+
+def _functions(net: Network, m: int) -> Iterator[_Own]:
+    cost, output = net.cost_function, net.activations[-1]
+    for l, f in enumerate(net.activations):
+        shape = (m, net.sizes[l + 1])
+        yield _Own(f"the activation {f.name!r}", f.f, (shape,))
+        if l + 1 < len(net.activations):
+            yield _Own(f"the derivative of the activation {f.name!r}", f.derivative, (shape, shape))
+    shapes = ((m, net.sizes[-1]),) * 3
+    yield _Own(f"the cost {cost.name!r}", cost.value, shapes)
+    yield _Own(f"the error of the cost {cost.name!r} with {output.name!r} outputs", partial(cost.error, output), shapes)
+
+
+def record_step(key: _Key) -> Tape:
+    """The step as torch operations: x, y, the numbers, and the parameters in; the cost out."""
 
     def run(x: Tensor, y: Tensor, *rest: Tensor) -> Tensor:
         numbers, parameters = rest[: key.numbers], rest[key.numbers :]
         layers = tuple(Layer(*pair) for pair in zip(parameters[::2], parameters[1::2], strict=True))
-        net = Network(layers, key.activations, key.cost_function)
+        net = Network(layers, key.net.activations, key.net.cost_function)
         return batch_cost(net, step(State(net), Batch(x, y, x.new_ones(key.m)), numbers), y)
 
     shapes = [(key.m, key.sizes[0]), (key.m, key.sizes[-1]), *[()] * key.numbers]
     for n_in, n_out in pairwise(key.sizes):
         shapes += [(n_out, n_in), (n_out,)]
-    with torch.inference_mode(False), torch.no_grad():
-        return make_fx(run, tracing_mode="fake")(
-            *(torch.empty(shape, dtype=key.dtype, device="cpu") for shape in shapes)
-        ).graph
+    return record(run, _examples(shapes, key.dtype))
 
 
+def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
+    """Tensors of these shapes to record with: random ones, or, of much memory, ones that are shapes alone."""
+    if sum(map(math.prod, shapes)) > ELEMENTS:
+        return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]
+
+
+@lru_cache(maxsize=64)
 def _function(key: _Key) -> str:
-    printer, m = _Printer(record_step(key), key.numbers), key.m
+    try:
+        printer, m = _Printer(graph_of(record_step(key), key.dtype), key.numbers, key.dtype), key.m
+    except UnprintableError as error:
+        raise UnprintableError(f"{_culprit(key)} ({error})") from error
+    batch_size = key.functions[0].inputs[0][0]
+    if records(key.net, batch_size, seed=1) != key.functions:
+        raise UnprintableError("activations or a cost that do another thing at each call, or with other values")
     body = "\n".join(f"    {line}" for line in printer.lines)
     pointers = "".join(f"  real* {name} = parameters[{k}];\n" for k, name in enumerate(printer.parameters))
     numbers = "".join(f"    const real n{k} = numbers[batch * {key.numbers} + {k}];\n" for k in range(key.numbers))
@@ -192,15 +186,23 @@ extern "C" double run_{m}(const real* examples, const real* targets, const int64
 }}"""
 
 
-_remembered = lru_cache(maxsize=64)(_function)
+def _culprit(key: _Key) -> str:
+    """Which of the network's functions can't be printed by itself."""
+    for own, tape in _recorded(key.net, key.m, 0):
+        try:
+            _Printer(graph_of(tape, key.dtype), 0, key.dtype)
+        except UnprintableError:
+            return own.what
+    return "the step"
 
 
 class _Printer:
     """Walks a graph once: `lines` are the statements of a batch, `layout` and `pointers` where its matrices lie."""
 
-    def __init__(self, graph: Graph, numbers: int) -> None:
+    def __init__(self, graph: Graph, numbers: int, dtype: torch.dtype) -> None:
         nodes = list(graph.nodes)
-        x, y, *rest = (node for node in nodes if node.op == "placeholder")
+        inputs = [node for node in nodes if node.op == "placeholder"]
+        batch, rest = dict(zip(inputs, "xy", strict=False)), inputs[2:]
         parameters = rest[numbers:]
         self.parameters = [f"p{k}" for k in range(len(parameters))]
         self.lines: list[str] = []
@@ -208,12 +210,11 @@ class _Printer:
         self._value: dict[Node, Matrix | str | None] = {}  # None: folded into the node that uses it
         self._uses: Counter[str] = Counter()  # of a matrix, still to come
         self._free: dict[tuple[int, int], list[str]] = {}
-        self._sizes = {"x": _cells(*_shape(x)), "y": _cells(*_shape(y))}
+        self._dtype = dtype
+        self._sizes = {name: _cells(*_shape(node)) for node, name in batch.items()}
         self._scratch = ["int64_t(0)"]
-        self._changes = {
-            node.args[0]: self._position[node] for node in nodes if _kind(node) in (aten.addmm_, aten.addmv_)
-        }
-        for node, name in [(x, "x"), (y, "y"), *zip(parameters, self.parameters, strict=True)]:
+        self._changes = {node.args[0]: self._position[node] for node in nodes if kind(node) in UPDATES}
+        for node, name in [*batch.items(), *zip(parameters, self.parameters, strict=True)]:
             self._value[node] = Matrix(name, *_shape(node))
             self._uses[name] = len(nodes) * len(nodes)  # never free
         self._value |= {node: f"n{k}" for k, node in enumerate(rest[:numbers])}
@@ -237,40 +238,48 @@ class _Printer:
         return "\n".join(f"  real* {name} = workspace + at_{name};" for name in [*self._sizes, "scratch"])
 
     def _visit(self, node: Node) -> None:
-        kind = _kind(node)
-        if kind in (aten.transpose, aten.t):
-            matrix = self._matrix(node.args[0])
-            self._value[node] = matrix._replace(transposed=not matrix.transposed)
-            self._uses[matrix.name] += len(node.users) - 1
-        elif kind in (aten.new_ones, aten.ones_like, aten.full, aten.new_full, aten.ones):
-            self._value[node] = _number(node.args[1] if kind in (aten.full, aten.new_full) else 1)
-        elif kind in ELEMENTWISE:
+        operation, of_all = kind(node), kind(node) == aten.sum and "dim" not in _arguments(node)
+        dtype = torch.float64 if of_all else self._dtype
+        self._check(node.meta["dtype"] in (dtype, torch.bool), f"{node.target} to {node.meta['dtype']}")
+        if operation in TRANSPOSES:
+            self._transpose(node)
+        elif operation in CONSTANTS:
+            value = next(
+                (v for name, v in _arguments(node).items() if name in ("fill_value", "s")), CONSTANTS[operation]
+            )
+            self._value[node] = number(value, node.meta["dtype"])
+        elif operation in ELEMENTWISE:
             self._elementwise(node)
-        elif kind in (aten.mm, aten.addmm_):
-            self._product(node)
-        elif kind == aten.addmv_:
+        elif operation == aten.sum:
+            self._sum_of_all(node) if of_all else self._sum(node)
+        elif operation == aten.addmv_:
             self._add_rows(node)
-        elif kind == aten.sum:
-            self._sum(node)
-        elif kind in (aten._softmax, aten._log_softmax):
+        elif operation in SOFTMAX:
             self._softmax(node)
         else:
-            raise UnprintableError(str(node.target))
+            self._product(node)
+
+    def _transpose(self, node: Node) -> None:
+        matrix = self._matrix(node.args[0])
+        swapped = len(node.meta["shape"]) == 2 and {int(str(d)) % 2 for d in node.args[1:]} in (set(), {0, 1})
+        self._check(swapped, "a transpose that is not a matrix's")
+        self._value[node] = matrix._replace(transposed=not matrix.transposed)
+        self._uses[matrix.name] += len(node.users) - 1
 
     def _elementwise(self, node: Node) -> None:
         users = list(node.users)
         folded = (
             len(users) == 1
-            and (_kind(users[0]) in ELEMENTWISE or _kind(users[0]) == aten.sum)
+            and (kind(users[0]) in ELEMENTWISE or kind(users[0]) == aten.sum)
             and self._position[users[0]] < self._first_change(node)
         )
-        if _kind(node) in (aten.add_, aten.mul_):  # in place: whoever asks for the first operand later gets the sum
+        if kind(node) in IN_PLACE:  # whoever asks for the first operand later gets the result
             self._check(len(_node(node.args[0]).users) == 1, "an operation in place on what is used elsewhere")
         self._value[node] = None
         if folded:
             return
         rows, columns = _shape(node)
-        text = self._text(node, rows, columns)
+        text = self._typed(node, self._dtype, rows, columns)
         read = self._release(node)
         to = self._new(node, reuse=all(matrix[1:3] in ((rows, columns), (1, columns)) for matrix in read))
         index = f"i * pad({columns}) + j"
@@ -285,12 +294,13 @@ class _Printer:
     def _product(self, node: Node) -> None:
         *into, first, second = (self._matrix(arg) for arg in node.args)
         form = "tn"[not first.transposed], "tn"[not second.transposed]
-        alpha_beta = node.kwargs.get("alpha", 1), node.kwargs.get("beta", 1)
+        scaled = not {"alpha", "beta"}.isdisjoint(_arguments(node))
         rows, columns = _shape(_node(node.args[0]) if into else node)
         inner = first.rows if first.transposed else first.columns
         template = f"<{rows}, {columns}, {inner}>"
         if into:
-            self._check(form == ("t", "n") and alpha_beta == (1, 1), "an update that is not w += δᵀa")
+            update = form == ("t", "n") and not scaled and into[0].name in self.parameters and not node.users
+            self._check(update, "an update that is not w += δᵀa")
             self._scratch.append(f"(packs({rows}, {inner}) ? int64_t({inner}) * panels({columns}) * P : 0)")
             self.lines.append(f"product_tn{template}({first.name}, {second.name}, {into[0].name}, scratch);")
         else:
@@ -303,66 +313,94 @@ class _Printer:
         b, delta_t, ones = node.args
         delta, factor = self._matrix(delta_t), self._value[_node(ones)]
         self._check(delta.transposed and isinstance(factor, str), "a matrix times a vector that is not constant")
+        update = len(_arguments(node)) == 3 and self._matrix(b).name in self.parameters and not node.users
+        self._check(update, "an update that is not b += Σδ")
         self.lines.append(f"add_rows<{delta.rows}, {delta.columns}>({delta.name}, {self._matrix(b).name}, {factor});")
+        self._release(node)
+
+    def _sum_of_all(self, node: Node) -> None:
+        rows, columns = _shape(_node(node.args[0]))
+        self._check(all(user.op == "output" for user in node.users), "a sum over all examples before the last one")
+        self.lines += [
+            "#pragma omp single",
+            "{",
+            "  double sum = 0;",
+            f"  for (int i = 0; i < {rows}; i++)",
+            f"    for (int j = 0; j < {columns}; j++) sum += {self._typed(node.args[0], self._dtype, rows, columns)};",
+            "  cost += sum;",
+            "}",
+        ]
         self._release(node)
 
     def _sum(self, node: Node) -> None:
         operand = _node(node.args[0])
         rows, columns = _shape(operand)
-        text = self._text(operand, rows, columns)
-        if len(node.args) == 1:
-            self._check(all(user.op == "output" for user in node.users), "a sum over all examples before the last one")
-            self.lines += [
-                "#pragma omp single",
-                "{",
-                "  double sum = 0;",
-                f"  for (int i = 0; i < {rows}; i++)",
-                f"    for (int j = 0; j < {columns}; j++) sum += {text};",
-                "  cost += sum;",
-                "}",
-            ]
-        else:
-            dims = node.args[1]
-            dimensions = operand.meta["val"].ndim
-            self._check(dims in ([-1], [dimensions - 1]) and dimensions == 2, "a sum over another dimension")
-            to = self._new(node)
-            at = f"i * pad({_shape(node)[1]})" if _shape(node)[0] > 1 or rows == 1 else "i"
-            self.lines += [
-                *_rows(rows),
-                "  real sum = 0;",
-                f"  for (int j = 0; j < {columns}; j++) sum += {text};",
-                f"  {to}[{at}] = sum;",
-                "}",
-            ]
+        text = self._typed(operand, self._dtype, rows, columns)
+        dimensions = len(operand.meta["shape"])
+        along_rows = dimensions == 2 and _arguments(node)["dim"] in ((-1,), (1,))
+        self._check(along_rows and node.meta["dtype"] == self._dtype, "a sum over another dimension")
+        to = self._new(node)
+        at = f"i * pad({_shape(node)[1]})" if _shape(node)[0] > 1 or rows == 1 else "i"
+        self.lines += [
+            *_rows(rows),
+            "  real sum = 0;",
+            f"  for (int j = 0; j < {columns}; j++) sum += {text};",
+            f"  {to}[{at}] = sum;",
+            "}",
+        ]
         self._release(node)
 
     def _softmax(self, node: Node) -> None:
         operand, dim = node.args[:2]
-        matrix = self._matrix(operand)
-        self._check(dim in (-1, 1) and not matrix.transposed, "a softmax over another dimension")
-        name = "softmax" if _kind(node) == aten._softmax else "log_softmax"
+        matrix, matrices = self._matrix(operand), len(node.meta["shape"]) == 2
+        self._check(matrices and dim in (-1, 1) and not matrix.transposed, "a softmax over another dimension")
+        name = SOFTMAX[kind(node)]
         self.lines.append(f"{name}<{matrix.rows}, {matrix.columns}>({matrix.name}, {self._new(node)});")
         self._release(node)
 
-    def _text(self, node: object, rows: int, columns: int) -> str:
-        """The C++ text of element (i, j) of an operand, in a loop over a matrix of this shape."""
-        if not isinstance(node, Node):
-            return _number(node)
-        value = self._value[node]
+    def _typed(self, arg: object, dtype: torch.dtype, rows: int, columns: int) -> str:
+        """The C++ text, of this dtype, of element (i, j) of an operand, in a loop over a matrix of this shape."""
+        if not isinstance(arg, Node):
+            return number(arg, dtype)
+        of, text = arg.meta["dtype"], self._text(arg, rows, columns)
+        if of == dtype:
+            return text
+        return f"({text} != 0)" if dtype == torch.bool else f"real({text})"
+
+    def _text(self, node: Node, rows: int, columns: int) -> str:
+        """As `_typed`, of the operand's own dtype."""
+        value, typed = self._value[node], partial(self._typed, rows=rows, columns=columns)
         if isinstance(value, str):
             return value
         if isinstance(value, Matrix):
             self._check(not value.transposed, "an elementwise operation on a transpose")
             i = f"i * pad({value.columns})" if value.rows > 1 or rows == 1 else "0"
-            return f"{value.name}[{i} + {'j' if value.columns > 1 or columns == 1 else '0'}]"
-        kind = _kind(node)
-        operands = [arg if arg is None else self._text(arg, rows, columns) for arg in node.args]
-        options = {
-            name: self._text(arg, rows, columns)
-            for name, arg in node.kwargs.items()
-            if name in ("alpha", "value", "min", "max") and arg is not None
-        }
-        return ELEMENTWISE[kind](*operands, **options)
+            text = f"{value.name}[{i} + {'j' if value.columns > 1 or columns == 1 else '0'}]"
+            return f"({text} != 0)" if node.meta["dtype"] == torch.bool else text
+        operation, dtype, given = kind(node), node.meta["dtype"], _arguments(node)
+        if operation == aten._to_copy:
+            return typed(given.pop("self"), dtype)
+        if operation == aten.where:
+            condition, a, b = (
+                typed(given["condition"], torch.bool),
+                typed(given["self"], dtype),
+                typed(given["other"], dtype),
+            )
+            return f"({condition} ? {a} : {b})"
+        table, of, to = self._table(operation)
+        self._check(dtype == to, f"{node.target} to {dtype}")
+        try:
+            return table[operation](**{name: typed(arg, of) for name, arg in given.items()})
+        except TypeError:
+            raise UnprintableError(f"{node.target} with {', '.join(given)}") from None
+
+    def _table(self, operation: object) -> tuple[dict[object, Text], torch.dtype, torch.dtype]:
+        """Where an operation stands, from which dtype it is, and to which."""
+        if operation in ARITHMETIC:
+            return ARITHMETIC, self._dtype, self._dtype
+        if operation in COMPARISONS:
+            return COMPARISONS, self._dtype, torch.bool
+        return LOGIC, torch.bool, torch.bool
 
     def _matrix(self, node: object) -> Matrix:
         value = self._value[_node(node)]
@@ -413,9 +451,16 @@ def _rows(rows: int) -> Iterator[str]:
     yield f"for (int i = 0; i < {rows}; i++) {{"
 
 
-def _kind(node: Node) -> Any:
-    """The operation, whatever its overload: aten.add for aten.add.Tensor."""
-    return getattr(node.target, "overloadpacket", None)
+def _arguments(node: Node) -> dict[str, object]:
+    """The arguments of an operation by their names, those left out that are as torch has them by default."""
+    schema = node.target._schema.arguments  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
+    given = {each.name: value for each, value in zip(schema, node.args, strict=False)} | node.kwargs
+    usual = {each.name: each.default_value for each in schema if each.has_default_value()}
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in NO_VALUES and not (name in usual and value == usual[name])
+    }
 
 
 def _node(arg: object) -> Node:
@@ -426,7 +471,7 @@ def _node(arg: object) -> Node:
 
 def _shape(node: Node) -> tuple[int, int]:
     """The shape of a node's result as (rows, columns)."""
-    shape = node.meta["val"].shape
+    shape = node.meta["shape"]
     if len(shape) > 2:
         raise UnprintableError("a tensor of more than two dimensions")
     rows, columns = (1, 1, *shape)[-2:]
@@ -435,9 +480,3 @@ def _shape(node: Node) -> tuple[int, int]:
 
 def _cells(rows: int, columns: int) -> str:
     return f"int64_t({rows}) * pad({columns})"
-
-
-def _number(value: object) -> str:
-    if not isinstance(value, (int, float)):
-        raise UnprintableError(f"the argument {value}")
-    return f"real({value!r})"

@@ -17,6 +17,14 @@ constexpr int BYTES = 16, DOT_I = 3, DOT_J = 4, OUTER_I = 4, OUTER_V = 3;
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
+// Products may round a b + c once. All else rounds each operation, as torch's kernels do: -ffp-contract=off.
+#if defined(__clang__)
+#define CONTRACTED
+#pragma clang fp contract(fast)
+#else
+#define CONTRACTED __attribute__((optimize("fp-contract=fast")))
+#endif
+
 typedef real vec __attribute__((vector_size(BYTES)));
 typedef real unaligned_vec __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
 constexpr int W = BYTES / sizeof(real);    // elements of a vector
@@ -49,7 +57,7 @@ template <int N> INLINE real sum_of(const real* v) {  // in pairs
 
 // c (I, J) = or += a (I, K) b (J, K)ᵀ, K in whole vectors
 template <int I, int J, bool ADD>
-static void dot_tile(int64_t K, const real* a, int64_t lda, const real* b, int64_t ldb, real* c, int64_t ldc) {
+CONTRACTED static void dot_tile(int64_t K, const real* a, int64_t lda, const real* b, int64_t ldb, real* c, int64_t ldc) {
   vec sums[I][J] = {};
   for (int64_t k = 0; k < K; k += W) {
     vec bs[J];
@@ -93,7 +101,7 @@ template <int M, int N, int K> static void product_nt(const real* a, const real*
 
 // c (I, V vectors) = or += Σ_k a[i·ai + k·ak] b (K, V vectors)
 template <int I, int V, bool ADD>
-static void outer_tile(int64_t K, const real* a, int64_t ai, int64_t ak, const real* b, int64_t ldb, real* c,
+CONTRACTED static void outer_tile(int64_t K, const real* a, int64_t ai, int64_t ak, const real* b, int64_t ldb, real* c,
                        int64_t ldc) {
   vec sums[I][V] = {};
   for (int64_t k = 0; k < K; k++) {
@@ -177,3 +185,6 @@ template <int M, int N, int K> static void product_tn(const real* a, const real*
           outer_rows<M % OUTER_I>(true, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
     }
 }
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#endif

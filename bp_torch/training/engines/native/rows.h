@@ -26,7 +26,7 @@ FUNCTION(sin)
 FUNCTION(cos)
 INLINE real sqrt(real v) { return sizeof(real) == 4 ? __builtin_sqrtf(v) : __builtin_sqrt(v); }
 INLINE real square(real v) { return v * v; }
-INLINE real abs(real v) { return v < 0 ? -v : v; }
+INLINE real abs(real v) { return sizeof(real) == 4 ? __builtin_fabsf(v) : __builtin_fabs(v); }
 INLINE real sign(real v) { return real(v > 0) - real(v < 0); }
 INLINE real larger(real a, real b) { return a > b || a != a ? a : b; }  // NaN stays NaN
 INLINE real smaller(real a, real b) { return a < b || a != a ? a : b; }

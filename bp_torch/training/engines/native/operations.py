@@ -1,0 +1,131 @@
+"""The operations of torch that can be printed, and the C++ text of each elementwise one.
+
+An element is a `real` (the network's dtype) or a `bool`. An entry of the tables takes the texts of an operation's
+arguments by torch's own names for them: an argument that it has no name for (a rounding mode, say) can't be printed.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from bp_torch.errors import EngineError
+
+aten = torch.ops.aten
+Text = Callable[..., str]
+
+
+class UnprintableError(EngineError):
+    """What can't be printed exactly; the message names it."""
+
+
+def number(value: object, dtype: torch.dtype) -> str:
+    """A Python number as an element of this dtype."""
+    if not isinstance(value, (int, float)):
+        raise UnprintableError(f"the argument {value}")
+    if dtype == torch.bool:
+        return "true" if value else "false"
+    if math.isinf(value):
+        return f"real({'-' if value < 0 else ''}__builtin_inf())"
+    if abs(value) > torch.finfo(dtype).max or int(float(value)) != int(value):
+        raise UnprintableError(f"the number {value}, which {dtype} does not hold")
+    return f"real({float(value)!r})"
+
+
+def _plus(self: str, other: str, alpha: str | None = None) -> str:
+    return f"({self} + {other})" if alpha is None else f"({self} + {alpha} * {other})"
+
+
+def _minus(self: str, other: str, alpha: str | None = None) -> str:
+    return f"({self} - {other})" if alpha is None else f"({self} - {alpha} * {other})"
+
+
+def _clamp(self: str, min: str | None = None, max: str | None = None) -> str:  # noqa: A002 (torch's names)
+    low = self if min is None else f"larger({self}, {min})"
+    return low if max is None else f"smaller({low}, {max})"
+
+
+def _addcmul(self: str, tensor1: str, tensor2: str, value: str | None = None) -> str:
+    return f"({self} + {'' if value is None else f'{value} * '}{tensor1} * {tensor2})"
+
+
+def _square(self: str, exponent: str) -> str:
+    if exponent != "real(2.0)":
+        raise UnprintableError("a power other than the square")
+    return f"square({self})"
+
+
+def _function(name: str) -> Text:
+    return lambda self: f"{name}({self})"
+
+
+def _operator(symbol: str) -> Text:
+    return lambda self, other: f"({self} {symbol} {other})"
+
+
+# From reals to a real.
+ARITHMETIC: dict[object, Text] = {
+    aten.add: _plus,
+    aten.add_: _plus,
+    aten.sub: _minus,
+    aten.rsub: lambda self, other, alpha=None: _minus(other, self, alpha),
+    aten.mul: _operator("*"),
+    aten.mul_: _operator("*"),
+    aten.div: _operator("/"),
+    aten.addcmul: _addcmul,
+    aten.neg: lambda self: f"(-{self})",
+    aten.reciprocal: lambda self: f"(1 / {self})",
+    aten.pow: _square,
+    aten.abs: _function("abs"),
+    aten.sign: _function("sign"),
+    aten.sqrt: _function("sqrt"),
+    aten.exp: _function("exp"),
+    aten.expm1: _function("expm1"),
+    aten.log: _function("log"),
+    aten.log1p: _function("log1p"),
+    aten.sin: _function("sin"),
+    aten.cos: _function("cos"),
+    aten.tanh: _function("tanh"),
+    aten.erf: _function("erf"),
+    aten.sigmoid: lambda self: f"(1 / (1 + exp(-{self})))",
+    aten.relu: lambda self: f"larger({self}, real(0))",
+    aten.clamp: _clamp,
+    aten.clamp_min: _clamp,
+    aten.clamp_max: _clamp,
+    aten.maximum: lambda self, other: f"larger({self}, {other})",
+    aten.minimum: lambda self, other: f"smaller({self}, {other})",
+}
+
+# From reals to a bool.
+COMPARISONS: dict[object, Text] = {
+    aten.gt: _operator(">"),
+    aten.ge: _operator(">="),
+    aten.lt: _operator("<"),
+    aten.le: _operator("<="),
+    aten.eq: _operator("=="),
+    aten.ne: _operator("!="),
+}
+
+# From bools to a bool.
+LOGIC: dict[object, Text] = {
+    aten.logical_and: _operator("&"),
+    aten.logical_or: _operator("|"),
+    aten.logical_xor: _operator("!="),
+    aten.logical_not: lambda self: f"(!{self})",
+    aten.bitwise_and: _operator("&"),
+    aten.bitwise_or: _operator("|"),
+    aten.bitwise_xor: _operator("!="),
+    aten.bitwise_not: lambda self: f"(!{self})",
+}
+
+ELEMENTWISE = {*ARITHMETIC, *COMPARISONS, *LOGIC, aten.where, aten._to_copy}
+IN_PLACE = {aten.add_, aten.mul_}
+TRANSPOSES = {aten.transpose, aten.t}
+CONSTANTS = {
+    **dict.fromkeys((aten.ones, aten.ones_like, aten.new_ones), 1),
+    **dict.fromkeys((aten.zeros, aten.zeros_like, aten.new_zeros), 0),
+    **dict.fromkeys((aten.full, aten.full_like, aten.new_full, aten.scalar_tensor), None),  # the value is an argument
+}
+SOFTMAX = {aten._softmax: "softmax", aten._log_softmax: "log_softmax"}
+UPDATES = {aten.addmm_, aten.addmv_}
+PRINTED = {*ELEMENTWISE, *TRANSPOSES, *CONSTANTS, *SOFTMAX, *UPDATES, aten.mm, aten.sum}
