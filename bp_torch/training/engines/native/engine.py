@@ -51,8 +51,7 @@ def native(job: Job) -> Run:
         elements = {m: _elements(library, m) for m in job.sizes_of_batches}
         check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
         return {
-            m: (_function(library, m), torch.zeros(count, dtype=x.dtype, device="cpu"))
-            for m, count in elements.items()
+            m: (_function(library, m), torch.zeros(count, dtype=x.dtype, device="cpu")) for m, count in elements.items()
         }
 
     steps(printer.source(job))
