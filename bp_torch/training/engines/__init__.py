@@ -130,7 +130,7 @@ def _else_eagerly(run: Run, job: Job) -> Run:
         try:
             return runs[-1](order, numbers)
         except EngineError as error:  # before the first step
-            say_once(f"engine='auto' goes on as engine='eager' does: {error}")
+            say_once(f"engine='auto' goes on as engine='eager' does: {reason(error)}")
             runs.append(ENGINES["eager"].build(job))
             return runs[-1](order, numbers)
 

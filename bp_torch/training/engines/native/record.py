@@ -14,6 +14,7 @@ from torch.fx import Graph, Node
 from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bp_torch.errors import reason
 from bp_torch.training.engines.native.operations import PRINTED, UPDATES, UnprintableError, aten
 
 READS = "it reads a tensor's value, as `if` and `.item()` do"
@@ -53,7 +54,7 @@ def record(function: Callable[..., object], inputs: Sequence[Tensor]) -> Tape:
             with recorder:
                 result = function(*inputs)
         except Exception as error:  # whatever the function raises, outright or for having been refused
-            recorder.refuse(f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}", error)
+            recorder.refuse(f"{type(error).__name__}: {reason(error)}", error)
     result = recorder.refer(result)
     if recorder.refused is not None:
         raise recorder.refused
