@@ -10,6 +10,7 @@ from bp_torch.cli.streams import say
 from bp_torch.runs.pictures import shortened
 from bp_torch.runs.quality import OfClasses, OfValues
 
+NO_BETTER = ", so that the network is no better than this"
 ALL, WORST = 12, 5  # classes whose recall is told; of more, so many of the worst
 
 
@@ -43,11 +44,13 @@ def figures(quality: OfClasses | OfValues, names: Sequence[str], target: str | N
         spread = f"always their mean: root mean square error {quality.spread:.5g}"
         if quality.error is None:
             return "no root mean square error, since outputs are not finite", [spread]
+        if quality.error >= quality.spread:
+            spread += NO_BETTER
         r2 = "no R², since they all have one value" if quality.r2 is None else f"R² {quality.r2:.4f}"
         return f"root mean square error {quality.error:.5g} (in {target}), {r2}", [spread]
     always = f'always "{shortened(names[quality.commonest], 30)}", the commonest class: accuracy {quality.share:.2%}'
     if quality.accuracy <= quality.share:
-        always += ", so that the network is no better than this"
+        always += NO_BETTER
     told = [(share, c) for c, share in enumerate(quality.recall) if share is not None]
     some = told if len(told) <= ALL else sorted(told)[:WORST]
     recalls = ", ".join(f'"{shortened(names[c], 30)}" {share:.1%} of {quality.counts[c]}' for share, c in some)

@@ -164,6 +164,12 @@ def test_r_squared_stands_beside_the_root_mean_square_error_in_the_targets_unit(
     assert printed.count(f"always their mean: root mean square error {spread:.5g}") == 2
 
 
+def test_values_no_better_than_their_mean_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(rents(tmp_path / "rents.csv"), "rent", tmp_path / "run", "--lr", 1e-9, "--init", "normal")
+    told = r"always their mean: root mean square error [\d.]+, so that the network is no better than this"
+    assert re.search(told, capsys.readouterr().out)
+
+
 def test_training_without_scikit_learn_ends_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,9 +66,9 @@ function curves() {
     const better = `best ${percent(best)}, epoch ${epoch}: the best on these very examples, which flatters it, and its weights are not kept`;
     chart(room, () => ({
       title: "Test accuracy by epoch",
-      note: `at the end ${last === null ? "–" : percent(last)}; ${best === last ? "no epoch was better" : better}`,
+      note: `at the end ${last === null ? "–" : percent(last)}, ${clean(always.name)} ${percent(share)}; ${best === last ? "no epoch was better" : better}`,
       x,
-      series: [accuracy, always],
+      series: share > 0.5 ? [accuracy, always] : [accuracy], // far below the curve it would flatten it
       format: (v) => `${num(100 * v)} %`,
     }));
   }

@@ -4,18 +4,19 @@ const TABLE = DATA.table;
 const VALUED = Boolean(TABLE) && DATA.classes === null; // its target is a column of real values
 const SHOWN = 16; // columns that have a bar each; of more, those with the longest
 
-// In its own unit, to so many places more than the scale has.
+// In its own unit, to so many digits more than the scale has. Beyond 5, float32 has lost them.
 function inUnit(scaled, mean, scale, more) {
   if (scaled === null || Number.isNaN(scaled) || !(scale > 0)) return "–";
   const value = mean + scaled * scale,
     places = more - Math.floor(Math.log10(scale));
-  if (Math.abs(value) >= 1e9 || places > 9) return num(value, 5);
-  return String(Number(value.toFixed(Math.max(places, 0)))).replace("-", "−");
+  if (Math.abs(value) >= 1e9 || places > 9) return num(value, 6);
+  const rounded = Math.round(value * 10 ** places) / 10 ** places;
+  return String(Number(rounded.toFixed(Math.max(places, 0)))).replace("-", "−");
 }
 
-const cell = (k, scaled) => inUnit(scaled, TABLE.mean[k], TABLE.scale[k], 4);
+const cell = (k, scaled) => inUnit(scaled, TABLE.mean[k], TABLE.scale[k], 5);
 const outputValue = (scaled) => inUnit(scaled, TABLE.target_mean, TABLE.target_scale, 3);
-const trueValue = (scaled) => inUnit(scaled, TABLE.target_mean, TABLE.target_scale, 4);
+const trueValue = (scaled) => inUnit(scaled, TABLE.target_mean, TABLE.target_scale, 5);
 const targetName = () => fitted(TABLE.target, 140);
 const scaledTarget = () => `a = (${clean(targetName())} − ${num(TABLE.target_mean, 4)}) / ${num(TABLE.target_scale, 4)}`;
 
