@@ -137,6 +137,8 @@ def _measured(part: str, options: argparse.Namespace, threads: int) -> Any:
 def _part(options: argparse.Namespace) -> Any:
     if options.device == "cpu":  # JAX asks the system how many cores there are
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
+    elif (index := torch.device(options.device).index) is not None:  # for what looks at the current device
+        torch.cuda.set_device(index)
     if options.part == "growth":
         return measure.growth()
     if options.part == "per-example":

@@ -141,10 +141,10 @@ def autograd_compiled(job: Job) -> Contender:
     return Contender(epoch, lambda: parameters[::2])
 
 
-def autograd_graph(job: Job, count: int = 100) -> Contender:
-    """CUDA: `count` steps of autograd and the fused SGD as one CUDA graph."""
+def autograd_graph(job: Job) -> Contender:
+    """CUDA: steps of autograd and the fused SGD as one CUDA graph, as many as bp's own graph has."""
     model, optimiser = module_of(job)
-    (x, y), m = job.data, job.recipe.batch_size
+    (x, y), m, count = job.data, job.recipe.batch_size, engines.ENGINES["graph"].block(job)
     index = torch.zeros(count, m, dtype=torch.int64, device=x.device)
 
     def steps(rows: Tensor) -> None:
@@ -155,15 +155,16 @@ def autograd_graph(job: Job, count: int = 100) -> Contender:
             optimiser.step()
 
     before = [p.detach().clone() for p in model.parameters()]
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        steps(index[:3])
-    torch.cuda.current_stream().wait_stream(stream)
-    optimiser.zero_grad()
-    recording = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(recording):
-        steps(index)
+    with torch.cuda.device(x.device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            steps(index[:3])
+        torch.cuda.current_stream().wait_stream(stream)
+        optimiser.zero_grad()
+        recording = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(recording, stream=stream):
+            steps(index)
     with torch.no_grad():
         for p, value in zip(model.parameters(), before, strict=True):
             p.copy_(value)
@@ -184,8 +185,11 @@ def jax_scan(job: Job) -> Contender:
     import jax  # pyright: ignore[reportMissingImports] (an extra)
     import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
-    x, y = (jnp.asarray(t.cpu().numpy()) for t in job.data)
-    parameters = [tuple(jnp.array(t.cpu().numpy()) for t in layer) for layer in job.state.net.layers]
+    device = jax_device(job.data[0].device)
+    x, y = (jax.device_put(t.cpu().numpy(), device) for t in job.data)
+    parameters = [
+        tuple(jax.device_put(jnp.array(t.cpu().numpy()), device) for t in layer) for layer in job.state.net.layers
+    ]
 
     def product(a: Any, b: Any) -> Any:
         if job.recipe.precision == "bf16":
@@ -206,11 +210,26 @@ def jax_scan(job: Job) -> Contender:
 
     def epoch(order: Tensor) -> None:
         nonlocal parameters
-        parameters, costs = scan(parameters, order.view(-1, job.recipe.batch_size).numpy())
+        parameters, costs = scan(parameters, jax.device_put(order.view(-1, job.recipe.batch_size).numpy(), device))
         costs.block_until_ready()
         jax.block_until_ready(parameters)
 
     return Contender(epoch, lambda: [torch.from_numpy(np.array(w)) for w, _ in parameters])
+
+
+def jax_device(device: torch.device) -> Any:
+    """JAX's own name for the device. Raises RuntimeError where JAX does not see it: it would run on the CPU instead."""
+    import jax  # pyright: ignore[reportMissingImports]
+
+    platform = "gpu" if device.type == "cuda" else "cpu"
+    try:
+        found = jax.devices(platform)
+    except RuntimeError:  # there is no such backend
+        found = []
+    index = device.index or 0
+    if index >= len(found) or found[index].platform != platform:
+        raise RuntimeError(f"JAX runs on {jax.default_backend()} here, not on {device}: install jax[cuda13]")
+    return found[index]
 
 
 def sklearn_mlp(job: Job) -> Contender:

@@ -114,7 +114,7 @@ def _tuned(norms: Norms, job: Job, chunks: tuple[int, ...]) -> dict[int, tuple[f
 
 def _held(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, examples: int) -> int:
     """The peak of bytes for so many examples: that for these, which grows by nothing but the norms of the others."""
-    return measure.peak(lambda: run(x, y), x.device.type) + (examples - len(x)) * x.element_size()
+    return measure.peak(lambda: run(x, y), str(x.device)) + (examples - len(x)) * x.element_size()
 
 
 def _seconds(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:

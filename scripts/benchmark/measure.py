@@ -20,12 +20,13 @@ from bp_torch.state import State
 from bp_torch.threads import threads
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
+from bp_torch.training.engines.compiled import STEPS_CAPTURED
 from bp_torch.training.job import Job, operations
 from bp_torch.training.precision import precision_missing, products_in
 
 
 class Shape(NamedTuple):
-    """A network and batch that is timed: steps a timed epoch on the CPU, and steps before weights are compared."""
+    """A network and batch that is timed: steps a timed epoch on the CPU, and the least before weights are compared."""
 
     sizes: list[int]
     batch_size: int
@@ -70,7 +71,7 @@ def time_shape(name: str, device: str, repeats: int, steps: int | None = None) -
     if steps is None:
         steps = max(1, min(EXAMPLES_ON_CUDA // shape.batch_size, 6000)) if cuda else shape.steps
     job = job_of(shape, device, max(steps, shape.agree) * shape.batch_size)
-    agree = shuffled(len(job.data[0]), 0, 0)[: shape.agree * shape.batch_size]
+    agree = _agreement(job, shape)
     reference = _reference(job, agree)
     rows, epochs = [], {}
     for row, peer in _peers(job, shape):
@@ -82,7 +83,7 @@ def time_shape(name: str, device: str, repeats: int, steps: int | None = None) -
                 checked.epoch(agree)
                 row.error = _difference(checked.weights(), reference)
                 if not row.error < TOLERANCE[row.precision]:
-                    row.left_out = f"weights differ by {row.error:.1e} after {shape.agree} steps"
+                    row.left_out = f"weights differ by {row.error:.1e} after {len(agree) // shape.batch_size} steps"
                     continue
             _timed(checked, job, steps, 0)  # warm-up: other shapes are compiled here
             epochs[row.name, row.precision] = checked
@@ -111,6 +112,19 @@ def time_shape(name: str, device: str, repeats: int, steps: int | None = None) -
         "auto": engines.choose(job),
         "rows": [asdict(row) for row in rows],
     }
+
+
+def _agreement(job: Job, shape: Shape) -> Tensor:
+    """The examples that contenders must agree on: a whole block of each engine's, and half of one.
+
+    So what is compiled or captured is compared, and what is left over. Where a block is an epoch, examples come again;
+    a launch of the persistent kernel takes any number of steps.
+    """
+    runs = [engine for engine in engines.ENGINES.values() if engine.why_not(job) is None]
+    block = max(min(engine.block(job), STEPS_CAPTURED) for engine in runs)
+    count = max(shape.agree, block + (block + 1) // 2) * shape.batch_size
+    m = len(job.data[0])
+    return torch.cat([shuffled(m, 0, epoch) for epoch in range(-(-count // m))])[:count]
 
 
 def job_of(shape: Shape, device: str, m: int) -> Job:
@@ -208,7 +222,7 @@ def memory(device: str, batch_sizes: tuple[int, ...] = (100, 1000)) -> list[dict
 
 def peak(work: Callable[[], object], device: str) -> int:
     """The most bytes that torch held at a time during `work`, beyond what it held before."""
-    if torch.device(device).type == "cuda":
+    if torch.device(device).type == "cuda":  # by the device that is named, whichever is the current one
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         work()

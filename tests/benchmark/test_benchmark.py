@@ -3,17 +3,25 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import contenders
+import gradient_norms
 import measure
 import pytest
 import tables
 import torch
 from benchmark_program import benchmark
+from fake_gpu import fake_gpu
 
+import bp_torch as bp
+from bp_torch.state import State
+from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
+from bp_torch.training.engines.compiled import STEPS_CAPTURED
 from bp_torch.training.job import Job
 
 
@@ -66,6 +74,71 @@ def test_a_contender_that_does_not_agree_is_not_timed(monkeypatch: pytest.Monkey
     assert "weights differ by" in rows["wrong"]["left_out"]
     assert rows["broken"]["left_out"] == "ImportError: it is not installed"
     assert "weights differ by" in tables.table(results)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("block", [1, 3, 60, 6000])
+def test_contenders_agree_over_a_whole_block_and_some_of_the_next(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what was captured or compiled is compared before it is timed, and what is left over too."""
+    entry = engines.ENGINES["eager"]._replace(block=lambda job: block)
+    monkeypatch.setitem(engines.ENGINES, "eager", entry)
+    shape = measure.SHAPES["tiny"]
+    for steps in (3, 200):
+        job = measure.job_of(shape, "cpu", steps * shape.batch_size)
+        order = measure._agreement(job, shape)
+        assert len(order) % shape.batch_size == 0
+        captured = min(block, STEPS_CAPTURED)
+        assert len(order) // shape.batch_size >= max(shape.agree, captured + 1)
+        assert order.max() < len(job.data[0])
+
+
+def test_each_shape_of_cuda_is_compared_over_its_graphs_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(engines.ENGINES, "graph", engines.ENGINES["graph"]._replace(why_not=lambda job: None))
+    for name in benchmark.SETS["cuda"]:
+        shape = measure.SHAPES[name]
+        steps = max(1, min(measure.EXAMPLES_ON_CUDA // shape.batch_size, 6000))
+        net = bp.Network.create([4, 3])  # the graph's block depends on the number of examples alone
+        x = torch.empty(steps * shape.batch_size, 4, device="meta")
+        a_job = Job(State(net), (x, x), bp.Recipe(batch_size=shape.batch_size))
+        block = engines.ENGINES["graph"].block(a_job)
+        assert block == min(steps, STEPS_CAPTURED)
+        assert len(measure._agreement(a_job, shape)) // shape.batch_size > block
+
+
+def _jax(monkeypatch: pytest.MonkeyPatch, **devices: int) -> None:
+    """A JAX that sees so many devices of each platform."""
+
+    def of(platform: str) -> list[SimpleNamespace]:
+        if platform not in devices:
+            raise RuntimeError(f"Unknown backend: {platform!r} requested")
+        return [SimpleNamespace(platform=platform, id=i) for i in range(devices[platform])]
+
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=of, default_backend=lambda: "cpu"))
+
+
+def test_jax_on_the_cpu_is_not_timed_as_jax_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    _jax(monkeypatch, cpu=1)
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(RuntimeError, match=rf"JAX runs on cpu here, not on {device}: install jax\[cuda13\]"):
+            contenders.jax_device(torch.device(device))
+    assert contenders.jax_device(torch.device("cpu")).platform == "cpu"
+    _jax(monkeypatch, cpu=1, gpu=2)
+    assert contenders.jax_device(torch.device("cuda:1")).id == 1
+    assert contenders.jax_device(torch.device("cpu")).platform == "cpu"
+
+
+def test_what_is_measured_is_of_the_device_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the current one: peaks of memory, and in its own process all that looks at the current device."""
+    asked = []
+    for name in ("memory_allocated", "reset_peak_memory_stats", "max_memory_allocated", "set_device"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: asked.append(str(device)) or 0)
+    with fake_gpu(monkeypatch):
+        x = torch.zeros(4, 3, device="cuda:1")
+        gradient_norms._held(lambda x, y: x, x, x, examples=4)
+    assert asked == ["cuda:1"] * 3
+    monkeypatch.setattr(measure, "memory", lambda device: device)
+    assert benchmark._part(Namespace(device="cuda:1", part="memory")) == "cuda:1"
+    assert asked[3:] == ["1"]
 
 
 def test_a_gpu_gets_times_of_an_epoch() -> None:
