@@ -4,11 +4,11 @@ RUN is a folder that training wrote. Without images: cost and accuracy on the te
 accuracy of always naming the commonest class, the balanced accuracy and the recall of each class; for a real-valued
 target the root mean square error in the target's own unit, and R². With images: the
 digit of each and the probability that the network gives every digit (for sigmoid outputs, which are ten separate
-yes-or-no answers, the ten probabilities need not sum to 100 %).
+yes-or-no answers, the ten probabilities need not sum to 100 %). A line ends with "uncertain, perhaps N" where no digit
+reaches 75 %, or N, the next one, comes within 50 % of it. A blank, and several digits in one picture, are refused.
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import torch
@@ -20,12 +20,14 @@ from bp_torch.data.pictures import picture
 from bp_torch.runs import quality, saved
 from bp_torch.runs.session import device_of
 
+CERTAIN = 0.75  # what the largest output of a certain reading reaches, and the next one stays 0.5 below
+
 EXAMPLES = [["runs/mine"], ["runs/mine", "seven.png", "photo.jpg"]]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
-    images = "files of one digit each, dark on light or the reverse (default: the run's test set)"
+    images = "files of one digit each, dark on light, light on dark or on transparency (default: the run's test set)"
     parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, default=[], help=images)
 
 
@@ -33,21 +35,27 @@ def run(options: argparse.Namespace) -> int:
     data = given(options)
     trained = saved.read(options.folder, device_of(str(data.pop("device", "auto"))))
     if options.images:
-        _read_digits(trained, options.images)
+        _read_pictures(trained, options.images)
     else:
         _evaluate(trained, *saved.load_test_set(trained, **data))
     return 0
 
 
-def _read_digits(trained: saved.Run, paths: list[Path]) -> None:
+def _read_pictures(trained: saved.Run, paths: list[Path]) -> None:
     net, config = trained.net, trained.config
-    side = math.isqrt(net.sizes[0])
-    if side * side != net.sizes[0] or named.is_table(config.dataset):
-        raise ValueError(f"{trained.folder} was not trained on square images: it takes {net.sizes[0]} values")
-    x = torch.stack([picture(path, side) for path in paths]).to(net.layers[0].w)
-    for path, outputs in zip(paths, net.forward(x).a[-1].tolist(), strict=True):
-        shares = "  ".join(f"{digit}: {share:.1%}" for digit, share in enumerate(outputs))
-        print(f"{path}: {outputs.index(max(outputs))}  ({shares})")
+    size = config.image(net.sizes[0])
+    if size is None:
+        raise ValueError(
+            f"{trained.folder} was not trained on images whose height and width are known: "
+            f"it takes {net.sizes[0]} values"
+        )
+    single, paper = config.dataset in named.OF_DIGITS, config.about.get("paper") or 0.0
+    x = torch.stack([picture(path, size, single=single, paper=paper) for path in paths]).to(net.layers[0].w)
+    for path, outputs in zip(paths, net.forward(x).a[-1], strict=True):
+        (first, second), (read, perhaps) = (values.tolist() for values in outputs.topk(2))
+        certain = first >= CERTAIN and first - second >= 2 * CERTAIN - 1  # for softmax, the first says the second
+        shares = "  ".join(f"{c}: {share:.1%}" for c, share in enumerate(outputs.tolist()))
+        print(f"{path}: {read}  ({shares}){'' if certain else f'  uncertain, perhaps {perhaps}'}")
 
 
 def _evaluate(trained: saved.Run, name: str, test: named.Split) -> None:

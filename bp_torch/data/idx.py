@@ -44,23 +44,28 @@ def idx(folder: str | Path, split: str, *, device: str | torch.device = "cpu") -
     """
     checks.one_of("split", split, tuple(PREFIXES))
     device = checks.available_device(device)
+    return as_examples(*images(folder, split), device)
+
+
+def images(folder: str | Path, split: str) -> tuple[Tensor, Tensor]:
+    """The same as the files have them, uint8: images (m, height, width) and labels (m,)."""
     folder = download.folder(folder)
     try:
         paths = {name: path for name in names(split) if (path := _present(folder, name))}
         missing = [name for name in names(split) if name not in paths]
         if missing:
             raise DataError(f"{folder} lacks {' and '.join(missing)} (plain or .gz): put the four IDX files there")
-        images, labels = paths.values()
+        pixels, labels = paths.values()
         known = _present(folder, names("train")[1])
-        with images.open("rb") as images_file, labels.open("rb") as labels_file:
-            x, y = pair((images, images_file), (labels, labels_file))
+        with pixels.open("rb") as pixels_file, labels.open("rb") as labels_file:
+            x, y = pair((pixels, pixels_file), (labels, labels_file))
         if split == "test" and known is not None:
             with known.open("rb") as file:
                 classes = int(_values(_opened(known, file, 1)).max()) + 1
             in_range(labels, y, classes, f"the training labels in {known.name} end there")
     except OSError as error:
         raise DataError(f"{error.filename or folder} can't be read: {error.strerror or error}") from error
-    return as_examples(x, y, device)
+    return x, y
 
 
 def names(split: str) -> tuple[str, str]:

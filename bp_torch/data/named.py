@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.data.digits import digits
-from bp_torch.data.idx import idx
+from bp_torch.data.idx import as_examples, images
 from bp_torch.data.mnist import fashion_mnist, kmnist, mnist
 from bp_torch.data.table import Table, table
 from bp_torch.data.targets import TASKS
@@ -23,6 +24,7 @@ DOWNLOADED: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "kmnist": kmnist,
 }
 DATASETS = ("mnist", "digits", "fashion-mnist", "kmnist", "idx")
+OF_DIGITS = ("mnist", "digits")
 TABLES = (".csv", ".tsv")
 
 
@@ -30,12 +32,14 @@ class Split(NamedTuple):
     """A part of a data set: x (m, n); y (m,) class indices, or (m, 1) if real-valued.
 
     classes: their names, None for a real-valued target. unit: how much of the target's own unit a step of 1 in y is.
+    image: height and width, where a row of x is an image, pixel row by pixel row; None for a table.
     """
 
     x: Tensor
     y: Tensor
     classes: tuple[str, ...] | None
     unit: float = 1.0
+    image: tuple[int, int] | None = None
 
 
 def load(
@@ -69,11 +73,13 @@ def load(
     elif name == "idx":
         if root is None:
             raise ValueError("root must be the folder of the four IDX files, for the data set idx")
-        x, y = idx(root, split)
-        part = Split(x, y, tuple(map(str, range(int(y.max()) + 1))))
+        pixels, labels = images(root, split)
+        x, y = as_examples(pixels, labels, torch.device("cpu"))
+        part = Split(x, y, tuple(map(str, range(int(y.max()) + 1))), image=(pixels.shape[1], pixels.shape[2]))
     else:
         x, y = digits(split) if name == "digits" else DOWNLOADED[name](split, root=root or "data")
-        part = Split(x, y, tuple("0123456789"))
+        side = math.isqrt(x.shape[1])
+        part = Split(x, y, tuple("0123456789"), image=(side, side))
     if split == "train" and part.classes is not None and len(part.classes) < 2:
         raise DataError(f"{name}: all training examples are of one class, so that nothing can be learned")
     y = part.y.to(device) if part.classes else part.y.to(device, dtype)
@@ -110,6 +116,15 @@ def _table(path: str, target: str, task: str | None) -> Table:
 @functools.lru_cache(maxsize=1)
 def _read_table(path: str, target: str, task: str | None, file: str, content: str | None) -> Table:
     return table(path, target=target, task=task)
+
+
+def paper(part: Split) -> float | None:
+    """The shade around the images, the median of their border pixels; None for a table."""
+    if part.image is None:
+        return None
+    around = torch.ones(part.image, dtype=torch.bool, device=part.x.device)
+    around[1:-1, 1:-1] = False
+    return part.x[:, around.flatten()].float().median().item()
 
 
 def is_table(name: str) -> bool:

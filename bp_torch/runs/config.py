@@ -25,7 +25,14 @@ from bp_torch.training import engines
 
 FILE = "config.json"
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-ABOUT = {"sizes": list, "classes": list, "versions": dict, "table": dict}  # what else the file holds, for its reader
+ABOUT = {
+    "sizes": list,
+    "classes": list,
+    "image": list,
+    "paper": float,
+    "versions": dict,
+    "table": dict,
+}  # what else the file holds, for its reader
 KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "names with values"}
 
 
@@ -41,7 +48,8 @@ class Config:
     checkpoint_every: in epochs; below 1, a share of one.
     recipe: how it is trained; its lr is a number.
     sha256: what the data is recognised by; None where its files are verified anyway.
-    about: for who reads the file: sizes of the layers, names of the classes, versions, and a table's scaling.
+    about: for who reads the file: sizes of the layers, names of the classes, height and width of the images and the
+        shade around them, versions, and a table's scaling.
 
     Raises ValueError for a name or a number that can't be used, before anything is loaded.
     """
@@ -125,6 +133,14 @@ class Config:
             dtype=DTYPES[self.dtype],
         )
 
+    def image(self, inputs: int) -> tuple[int, int] | None:
+        """Height and width of the images that so many inputs are; None where they are none.
+
+        Runs of older versions don't say so: their images are square, if they can be.
+        """
+        height, width = self.about.get("image") or (math.isqrt(inputs),) * 2
+        return None if is_table(self.dataset) or height * width != inputs else (height, width)
+
     def is_same_run(self, other: "Config") -> bool:
         """Whether both describe one run; the data may lie elsewhere."""
         place = {"data_dir", "dataset"} if self.sha256 else {"data_dir"}
@@ -148,6 +164,9 @@ class Config:
             _check_kind(name, settings.get(name), kind)
         if not all(isinstance(name, str) for name in settings.get("classes") or ()):
             raise ValueError("classes holds what is no name")
+        image = settings.get("image")
+        if image is not None and ([type(side) for side in image] != [int, int] or min(image) < 1):
+            raise ValueError("image holds other than height and width")
         own, recipe = ({each.name for each in some} for some in (_own_fields(), fields(Recipe)))
         present = {name: value for name, value in settings.items() if value is not None}
         return cls(

@@ -79,13 +79,14 @@ def contents(
     """All that the page has, as JSON; arrays as `packed`. past: what `history` gives."""
     labels, table = quality.classes_of(test), table_of(config, net)
     figures = quality.of(net, test)._asdict()
-    side = math.isqrt(net.sizes[0])
-    image = side * side == net.sizes[0] and side >= 5 and not is_table(config.dataset)
+    image = test.image or config.image(net.sizes[0])
+    guessed = test.image is None and "image" not in config.about  # a few values are rather features than an image
+    drawn = image is not None and net.sizes[0] <= INPUTS and not (guessed and min(image) < 5)
     names = quality.class_names(net, config.about.get("classes"), test.classes)
     return {
         "name": name,
         "sizes": net.sizes,
-        "side": side if image and net.sizes[0] <= INPUTS else 0,
+        "image": image if drawn else None,
         "inputs": min(net.sizes[0], INPUTS),
         "activations": [f.name for f in net.activations],
         "cost": net.cost_function.name,

@@ -67,4 +67,9 @@ def load_test_set(
     test = named.load(name, "test", root=data_dir, target=target, task=task, device=like.device, dtype=like.dtype)
     if test.x.shape[1] != run.net.sizes[0]:
         raise ValueError(f"{name} has {test.x.shape[1]} inputs, and {run.folder} was trained on {run.net.sizes[0]}")
+    if test.image is not None and "image" in config.about and test.image != config.image(run.net.sizes[0]):
+        raise ValueError(
+            f"{name} has images of (height, width) {test.image} pixels, and {run.folder} was trained on "
+            f"{tuple(config.about['image'])}"
+        )
     return name, test

@@ -222,6 +222,11 @@ def _prepared(config: Config, folder: Path) -> Session:
     data, test = (_load(config, split) for split in ("train", "test"))
     if data.x.shape[1] != test.x.shape[1]:
         raise DataError(f"{config.dataset}: the test examples have {test.x.shape[1]} values, not {data.x.shape[1]}")
+    if data.image != test.image:
+        raise DataError(
+            f"{config.dataset}: the test images are of (height, width) {test.image} pixels, and those to train on of "
+            f"{data.image}: put files there that belong together"
+        )
     if data.classes is None and config.cost != "quadratic":
         raise ValueError(f"cost must be quadratic for {config.target!r}, which is real-valued, not {config.cost}")
     test = test._replace(classes=data.classes)  # of IDX files, some may be in the training set only
@@ -241,6 +246,7 @@ def _prepared(config: Config, folder: Path) -> Session:
         about={
             "sizes": net.sizes,
             "classes": data.classes,
+            **({"image": data.image, "paper": named.paper(data)} if data.image else {}),
             **({"table": scaling} if scaling else {}),
             "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         },

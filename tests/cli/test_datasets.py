@@ -15,6 +15,7 @@ from torchvision import datasets
 
 import bp_torch as bp
 from bp_torch import runs
+from bp_torch.network import Trace
 from bp_torch.runs import Config, pictures
 
 Program = Callable[..., tuple[int, str, str]]
@@ -189,12 +190,12 @@ def test_bad_data_is_one_sentence_and_makes_no_run_folder(
     assert not (tmp_path / "run").exists()
 
 
-def test_predict_takes_images_for_square_networks_only(program: Program, tmp_path: Path) -> None:
+def test_predict_takes_images_for_networks_trained_on_images_only(program: Program, tmp_path: Path) -> None:
     flowers(tmp_path / "flowers.csv")
     program("train", "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
     code, _, err = program("predict", "run", "seven.png")
     assert code == 2
-    assert "was not trained on square images: it takes 2 values" in err
+    assert "was not trained on images whose height and width are known: it takes 2 values" in err
 
 
 @pytest.mark.parametrize("count", [3, 10, 40, 41, 300])
@@ -340,3 +341,115 @@ def test_what_may_be_a_slip_in_the_classes_is_said_in_a_line(
 def test_a_data_set_or_part_that_does_not_exist_is_named(arguments: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match=r"unknown (dataset 'foo'|split 'valid'): choose one of"):
         bp.data.load(*arguments)
+
+
+def oblong(folder: Path) -> torch.Tensor:
+    """A folder of IDX files of 16 × 25 pixels, each class a bright row; returns the images of the test set."""
+    content = {}
+    for name in ("train", "t10k"):
+        images, labels = examples(name, 16, 25)
+        images = images // 4
+        images[torch.arange(len(images)), labels.long()] = 255
+        content |= {f"{name}-images-idx3-ubyte": idx_bytes(images), f"{name}-labels-idx1-ubyte": idx_bytes(labels)}
+    write(folder, content)
+    return images
+
+
+def test_images_of_16_by_25_keep_their_height_and_width(program: Program, tmp_path: Path) -> None:
+    """400 values are 20 × 20 too: the file says which."""
+    images = oblong(tmp_path / "mine")
+    data = bp.data.load("idx", "test", root=tmp_path / "mine")
+    assert data.image == (16, 25)
+    program("train", "--dataset", "idx", "--data-dir", "mine", "--epochs", 3, "--engine", "eager", "--out", "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["image"] == [16, 25]
+    for k in (3, 7):
+        Image.fromarray(images[k].numpy()).save(tmp_path / f"{k}.png")
+        Image.fromarray(images[k].numpy()).resize((250, 160), Image.Resampling.NEAREST).save(
+            tmp_path / f"{k}-large.png"
+        )
+    _, out, err = program("predict", "run", "3.png", "3-large.png", "7.png", "7-large.png")
+    assert err == ""
+    outputs = bp.load(tmp_path / "run" / "weights.safetensors").forward(data.x).a[-1]
+    for line, k in zip(out.splitlines(), (3, 3, 7, 7), strict=True):
+        shares = "  ".join(f"{c}: {share:.1%}" for c, share in enumerate(outputs[k].tolist()))
+        assert f"{int(outputs[k].argmax())}  ({shares})" in line
+    assert program("report", "run")[0] == 0
+    assert '"image":[16,25]' in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_images_of_another_height_and_width_are_refused_though_they_have_as_many_pixels(
+    program: Program, tmp_path: Path
+) -> None:
+    oblong(tmp_path / "mine")
+    square = files(20, 20)
+    write(tmp_path / "square", square)
+    mixed = {name: (tmp_path / "mine" / name).read_bytes() if "train" in name else square[name] for name in square}
+    write(tmp_path / "mixed", mixed)
+    code, _, err = program("train", "--dataset", "idx", "--data-dir", "mixed", "--out", "run")
+    assert code == 2
+    assert "the test images are of (height, width) (20, 20) pixels, and those to train on of (16, 25)" in err
+    program("train", "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--engine", "eager", "--out", "run")
+    code, _, err = program("predict", "run", "--data-dir", "square")
+    assert code == 2
+    assert "images of (height, width) (20, 20) pixels, and run was trained on (16, 25)" in err
+
+
+def test_a_run_that_does_not_say_its_images_sizes_takes_square_ones(program: Program, tmp_path: Path) -> None:
+    write(tmp_path / "mine", files(6, 6))
+    program("train", "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--engine", "eager", "--out", "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    del config["image"], config["paper"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    Image.linear_gradient("L").save(tmp_path / "any.png")
+    code, out, err = program("predict", "run", "any.png")
+    assert code == 0, err
+    assert out.startswith("any.png: ")
+
+
+def test_several_shapes_are_nothing_to_networks_that_are_not_trained_on_digits(
+    program: Program, tmp_path: Path
+) -> None:
+    write(tmp_path / "mine", files(8, 8))
+    program("train", "--dataset", "idx", "--data-dir", "mine", "--epochs", 1, "--engine", "eager", "--out", "mine-run")
+    program("train", "--dataset", "digits", "--epochs", 1, "--engine", "eager", "--out", "digits-run")
+    two = torch.zeros(8, 8, dtype=torch.uint8)
+    two[1:7, [1, 6]] = 255
+    Image.fromarray(two.numpy()).save(tmp_path / "two.png")
+    assert program("predict", "mine-run", "two.png")[0] == 0
+    code, out, err = program("predict", "digits-run", "two.png")
+    assert (code, out) == (2, "")
+    assert "two.png shows 2 separate shapes" in err
+
+
+def test_a_blank_picture_is_refused_by_name(program: Program, tmp_path: Path) -> None:
+    program("train", "--dataset", "digits", "--epochs", 1, "--engine", "eager", "--out", "run")
+    for name, image in {
+        "white.png": Image.new("L", (60, 60), 255),
+        "black.png": Image.new("L", (60, 60)),
+        "empty.png": Image.new("RGBA", (60, 60)),
+    }.items():
+        image.save(tmp_path / name)
+        code, out, err = program("predict", "run", name)
+        assert (code, out) == (2, "")
+        assert f"{name} is blank" in err
+
+
+def test_an_uncertain_reading_says_that_it_is_one(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uncertain: no output reaches 75 %, or the next one comes within 50 % of it."""
+    program("train", "--dataset", "digits", "--epochs", 1, "--engine", "eager", "--out", "run")
+    x, y = bp.data.digits("test")
+    pixels = (x[int((y == 3).nonzero()[0])] * 255).round().byte().view(8, 8)
+    Image.fromarray(pixels.numpy()).save(tmp_path / "three.png")
+    for outputs, ending in (
+        ({3: 0.97, 5: 0.01}, ")"),
+        ({3: 0.55, 5: 0.01}, "uncertain, perhaps 5"),
+        ({3: 0.95, 8: 0.6}, "uncertain, perhaps 8"),
+        ({3: 0.8, 9: 0.2}, ")"),
+    ):
+        a = torch.zeros(1, 10)
+        a[0, list(outputs)] = torch.tensor(list(outputs.values()))
+        monkeypatch.setattr(bp.Network, "forward", lambda *_, a=a: Trace((a,), (a,)))
+        assert program("predict", "run", "three.png")[1].rstrip().endswith(ending)

@@ -243,26 +243,6 @@ def test_a_memory_error_ends_in_one_sentence_and_other_runtime_errors_do_not(
         ends("train.py", lambda: failing(RuntimeError("a bug")))
 
 
-@pytest.mark.parametrize("pixels", [150, 250, 101])
-def test_an_image_that_is_too_large_is_refused_and_a_large_one_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int
-) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # from there on a warning, from twice as many on an error
-    Image.new("L", (1, pixels)).save(tmp_path / "large.png")
-    if pixels > 200:
-        with pytest.raises(ValueError, match=r"large\.png can't be read as an image: .*exceeds limit"):
-            picture(tmp_path / "large.png", 8)
-    else:
-        assert picture(tmp_path / "large.png", 8).shape == (64,)
-
-
-@pytest.mark.parametrize("size", [(1, 150), (150, 1), (30, 30)])
-@pytest.mark.parametrize("shade", [0, 128, 255])
-def test_an_image_of_one_shade_is_read_at_any_size(tmp_path: Path, size: tuple[int, int], shade: int) -> None:
-    Image.new("L", size, shade).save(tmp_path / "plain.png")
-    assert picture(tmp_path / "plain.png", 28).isfinite().all()
-
-
 CONFIGS: list[tuple[object, str]] = [
     ([], "it names no data set"),
     ({}, "it names no data set"),

@@ -122,7 +122,8 @@ def test_any_run_gets_a_report(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(saved, "load_test_set", lambda *_: ("the test set", test))
     assert call("report", tmp_path / "run") == 0
     content = contents(tmp_path / "run")
-    assert (content["side"] > 0) == (KINDS[kind][0][0] in (25, 36, 784))
+    sides = {25: [5, 5], 36: [6, 6], 784: [28, 28]}  # of a run that does not say: square, if it can be
+    assert content["image"] == sides.get(KINDS[kind][0][0])
     assert (content["test"]["accuracy"] is None) == (kind == "real targets")
     assert (content["test"]["confusion"] is None) == (kind in ("real targets", "many classes"))
     assert (tmp_path / "run" / "report.html").stat().st_size < 3_000_000

@@ -80,15 +80,19 @@ const pictureElement = (label) => {
   return DATA.table ? `<div role="img"${named}></div>` : `<canvas role="img"${named}></canvas>`;
 };
 
+// Of the room's width, what an image takes: all of it, unless it is higher than wide.
+const SHARE = DATA.image ? Math.min(1, DATA.image[1] / DATA.image[0]) : 1;
+
 function picture(canvas, values, colour, scale) {
   if (DATA.table) return columnBars(canvas, values, colour === "signed" ? "signed" : "activation", scale, colour === "ink");
-  const side = DATA.side;
-  if (!side) return inputBars(canvas, values, colour, scale);
+  if (!DATA.image) return inputBars(canvas, values, colour, scale);
+  const [height, width] = DATA.image;
   canvas.className = "pixels";
-  canvas.width = canvas.height = side;
+  canvas.width = width;
+  canvas.height = height;
   const context = canvas.getContext("2d"),
-    image = context.createImageData(side, side);
-  for (let i = 0; i < side * side; i++) {
+    image = context.createImageData(width, height);
+  for (let i = 0; i < height * width; i++) {
     image.data.set([...COLOURS[colour](values[i] / scale || 0), 255], 4 * i);
   }
   context.putImageData(image, 0, 0);

@@ -93,7 +93,7 @@ function follow() {
 
   const forward = () => {
     picture(picturePart.area, input(), "ink", inputScale);
-    if (DATA.side) picturePart.area.style.width = "176px";
+    if (DATA.image) picturePart.area.style.width = `${176 * SHARE}px`;
     picturePart.caption.innerHTML = `<strong>Input, ${counted(DATA.sizes[0], TABLE ? "column" : "value")}</strong>
       <small>${TABLE ? `cells in their own units; a bar is a<sup>1</sup> = x, how far a cell lies from its column's mean${longest()}` : "a<sup>1</sup> = x"}</small>`;
     picturePart.area.setAttribute("aria-label", `Input: ${exampleName(state.example)}`);
@@ -197,7 +197,7 @@ function follow() {
         return;
       }
       picture(where.area, values, tone === "activation" && !TABLE ? "ink" : tone, size);
-      if (DATA.side) where.area.style.width = "176px";
+      if (DATA.image) where.area.style.width = `${176 * SHARE}px`;
     };
     drawn(enters, a, "activation", l ? activationScale[l - 1] : inputScale);
     drawn(gradient, slopes, "signed", scale);

@@ -163,7 +163,7 @@ function mistakes() {
   section.insertAdjacentHTML(
     "beforeend",
     `<p class="about">${about}${TABLE ? ` Cells in their own units; a bar is how far a cell lies from its column's mean${longest()}.` : ""}</p>
-      <div class="gallery" style="--tile:${DATA.side ? 88 : TABLE ? 240 : 150}px"></div>`,
+      <div class="gallery" style="--tile:${DATA.image ? 88 : TABLE ? 240 : 150}px"></div>`,
   );
   gallery(
     section.lastElementChild,
@@ -197,7 +197,7 @@ function weights() {
     `<p class="about">What the first layer looks for at the end of training (${some}): w<sub>jk</sub> of every
       ${TABLE ? `column k, for a step of one standard deviation of it${longest()}` : "input k"}.
       Warm weights excite the neuron, cool ones inhibit it; ${TABLE ? "a full bar" : "full colour"} is ±${num(scale)}.</p>
-      <div class="gallery" style="--tile:${DATA.side ? 72 : TABLE ? 240 : 150}px"></div>`,
+      <div class="gallery" style="--tile:${DATA.image ? 72 : TABLE ? 240 : 150}px"></div>`,
   );
   gallery(section.lastElementChild, count, pixels, "signed", TABLE ? scale : 127, (j) => [
     `<small>neuron ${j}</small>`,
@@ -213,6 +213,7 @@ function gallery(room, count, array, colour, scale = largest(array.values) || 1,
       [text, label] = caption(i);
     figure.innerHTML = `${pictureElement(label)}<figcaption>${text}</figcaption>`;
     canvases.push(figure.firstElementChild);
+    if (DATA.image) figure.firstElementChild.style.width = `${100 * SHARE}%`;
   }
   onDraw(() => canvases.forEach((canvas, i) => picture(canvas, at(array, i), colour, scale)));
 }
