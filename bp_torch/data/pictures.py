@@ -70,7 +70,7 @@ def picture(path: str | Path, size: int | tuple[int, int], *, single: bool = Tru
         ink = _centred(ink / ink.max(), height, width)
     elif ink.max() < 0.5:
         ink = ink / ink.max()
-    return torch.from_numpy(ink.astype(np.float32)).flatten()
+    return torch.tensor(ink, dtype=torch.float32, device="cpu").flatten()
 
 
 def _shades(path: str | Path) -> "tuple[Array, float]":
@@ -190,7 +190,7 @@ def _whole(grey: "Array", around: float, size: tuple[int, int], paper: float) ->
     image = Image.fromarray(grey.astype(np.float32))
     if image.size != size[::-1]:
         image = ImageOps.pad(image, size[::-1], Image.Resampling.BOX, color=around)  # pyright: ignore
-    return torch.from_numpy(np.array(image)).flatten()
+    return torch.tensor(np.asarray(image), dtype=torch.float32, device="cpu").flatten()
 
 
 def _centred(ink: "Array", height: int, width: int) -> "Array":
