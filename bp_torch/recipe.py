@@ -55,8 +55,8 @@ class Recipe:
     seed: the order of the examples in an epoch depends on seed and epoch alone.
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
-        twenty; "graph" (CUDA) captures them as a CUDA graph; "persistent" (CUDA) runs an epoch as one Triton kernel.
-        "auto" chooses by device, size and length of the run.
+        twenty; "graph" (CUDA) captures them as a CUDA graph; "persistent" (CUDA) runs an epoch of a tiny
+        network as one Triton kernel. "auto" chooses by device, size and length of the run.
     precision: "dtype" computes in the network's own dtype. For networks of float32: "tf32" (CUDA) multiplies in tf32;
         "bf16" (CUDA, and CPUs that have its instructions) multiplies in bfloat16 and keeps and updates the weights in
         float32.

@@ -83,7 +83,7 @@ def test_what_a_run_observes_comes_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -
 
 
 def _waits(waits: Waits, engine: str, precision: str, epochs: int) -> int:
-    net, data = _network(), _data(m=60)
+    net, data = _network(), _data(m=25)
     waits.count = 0
     records = list(
         bp.train(net, data, validation=data, epochs=epochs, lr=0.1, engine=engine, precision=precision, batch_size=7)
@@ -100,7 +100,7 @@ def test_an_epoch_on_a_gpu_waits_for_it_five_times_at_most(
     """However many batches and chunks it has: the cost (twice with a rest), the weights' finiteness, the validation."""
     monkeypatch.setattr(batches, "CHUNK_BYTES", 1)
     monkeypatch.setattr(loop, "EVALUATED_BYTES", 1000)
-    monkeypatch.setattr("bp_torch.training.engines.compiled.STEPS_CAPTURED", 5)
+    monkeypatch.setattr("bp_torch.training.engines.compiled.STEPS_CAPTURED", 2)
     with fake_gpu(monkeypatch) as waits:
         Graphs(monkeypatch)
         assert _waits(waits, engine, precision, 3) - _waits(waits, engine, precision, 1) <= 2 * 5

@@ -86,20 +86,23 @@ def train(
         that is long. Rounded up to a whole number of the engine's blocks: "compiled" and "graph" run several steps as
         one, "persistent" a whole epoch.
     start: goes on from there (a record's position), with the weights `net` held then and the same arguments. On the
-        same machine the rest of the run is then, to the bit, that of a run that never stopped.
+        same machine, with the same version of torch, the rest of the run is then, to the bit, that of a run that never
+        stopped.
     epochs, batch_size, lr, seed, engine, precision, threads: see `Recipe`, whose fields they are. recipe: a whole one;
         what is named beside it counts in its place.
 
     The same seed twice gives the same weights, to the bit, on the CPU. Arguments are checked when train is called, work
     starts with the first `next`. Raises ValueError for an argument that can't be used; and from the generator
     DivergenceError where a value is no longer finite, EngineError where an engine can't be built or the device's memory
-    is too small.
+    is too small. Where an epoch can't be trained to its end, the network holds the weights from its start. Warns of a
+    validation cost that is not finite though the training's is.
     """
     recipe = recipe_of(recipe, settings)
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
-    x, y, labels = _pair("data", data, net)
-    held_out = None if validation is None else _finite(_pair("validation", validation, net))
+    with _memory("the targets as a matrix", "train on fewer examples"):
+        x, y, labels = _pair("data", data, net)
+        held_out = None if validation is None else _finite(_pair("validation", validation, net))
     if held_out and labels is None:  # real-valued targets; the few held out may happen to be zeros and ones
         held_out = held_out._replace(labels=None)
     lr = fitting_rate(net) if recipe.lr is None else recipe.lr
@@ -170,7 +173,7 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 job.state.restore(before)
                 run_on = engine.threads
                 del engine  # it may hold a copy of the data, and the replay makes its own
-                with threads(run_on):
+                with threads(run_on), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                     batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
                 job.state.restore(before)
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)

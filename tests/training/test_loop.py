@@ -233,6 +233,34 @@ def test_a_validation_that_memory_does_not_hold_is_one_sentence(
         list(bp.train(net, (x, y), lr=1e-3, validation=(x, y), engine="eager"))
 
 
+@pytest.mark.parametrize("error", MEMORY, ids=lambda error: type(error).__name__)
+def test_targets_that_memory_does_not_hold_are_one_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_, **__):
+        raise error
+
+    net, x, _ = _diverging()
+    monkeypatch.setattr(loop.checks, "one_hot", full)
+    with pytest.raises(bp.EngineError, match="memory does not hold the targets as a matrix: train on fewer examples"):
+        bp.train(net, (x, torch.zeros(50, dtype=torch.int64)))
+
+
+def test_a_divergence_whose_place_memory_does_not_hold_leaves_the_weights_of_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The epoch is replayed to find it, step by step."""
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("tried to allocate 2 TiB")
+
+    net, x, y = _diverging()
+    x[17, 1] = math.nan
+    before = [t.clone() for t in _parameters(net)]
+    monkeypatch.setattr(loop, "replay", full)
+    with pytest.raises(bp.EngineError, match="does not hold a step of batch_size 5"):
+        list(bp.train(net, (x, y), batch_size=5, lr=0.01, engine="eager"))
+    assert all(torch.equal(now, then) for now, then in zip(_parameters(net), before, strict=True))
+
+
 @pytest.mark.parametrize("error", [*MEMORY, ZeroDivisionError("my own")], ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("start", [bp.Position(1, 2), bp.Position(2)], ids=["after a batch", "at an epoch"])
 def test_an_engine_that_fails_in_the_midst_of_an_epoch_leaves_the_weights_of_its_start(
