@@ -1,0 +1,143 @@
+"""The printed C++ under the sanitizers of the compiler, and built for CPUs other than this one.
+
+A program of its own trains on what it makes up: every size of a tile, a panel and a ragged batch, on one to three
+threads. GNU's OpenMP is unknown to the thread sanitizer, so that a stand-in of POSIX threads takes its place there.
+"""
+
+import os
+import platform
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from jobs import job
+
+import bp_torch as bp
+from bp_torch.training.engines.native import build, printer
+from bp_torch.training.job import Job
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not build.compiler() or "g++" not in str(build.compiler()), reason="needs g++"),
+]
+
+# sizes, examples, batch size
+SHAPES = [([3, 1, 2], 9, 4), ([1100, 70, 1, 33, 2], 71, 33), ([40, 1100, 3], 3, 1)]
+OPENMP = """
+#include <pthread.h>
+static thread_local int self, seen; static int count, passed; static pthread_barrier_t meet; static pthread_mutex_t one;
+struct work { void (*body)(void*); void* data; int number; };
+static void* begin(void* given) { auto w = (work*)given; self = w->number; seen = 0; w->body(w->data); return nullptr; }
+extern "C" int omp_get_thread_num() { return self; }
+extern "C" int omp_get_num_threads() { return count; }
+extern "C" void GOMP_barrier() { pthread_barrier_wait(&meet); }
+extern "C" bool GOMP_single_start() {
+  pthread_mutex_lock(&one);
+  bool first = seen++ == passed;
+  if (first) passed++;
+  pthread_mutex_unlock(&one);
+  return first;
+}
+extern "C" void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned) {
+  pthread_t running[8]; work works[8];
+  count = threads; passed = 0; pthread_barrier_init(&meet, nullptr, count); pthread_mutex_init(&one, nullptr);
+  for (int k = 0; k < count; k++) {
+    works[k] = {body, data, k};
+    pthread_create(running + k, nullptr, begin, works + k);
+  }
+  for (int k = 0; k < count; k++) pthread_join(running[k], nullptr);
+}
+"""
+
+
+def program(job: Job) -> str:
+    """The printed step with a `main`, which takes the number of threads.
+
+    Each matrix is a block of memory of its own, with nothing behind it.
+    """
+    sizes, m = job.state.net.sizes, len(job.data[0])
+    lines = [f"real *x = some({m * sizes[0]}), *y = some({m * sizes[-1]});", "real* parameters[] = {"]
+    lines += [f"  padded({n_out}, {n_in}), padded(1, {n_out})," for n_in, n_out in pairwise(sizes)]
+    lines += ["};", "double cost = 0;"]
+    for size in job.sizes_of_batches:
+        batches = m // size
+        lines += [
+            f"{{ int64_t* order = (int64_t*)malloc({batches * size} * 8);",
+            f"for (int i = 0; i < {batches * size}; i++) order[i] = (i * 7) % {m};",
+            f"real* numbers = (real*)malloc({batches} * sizeof(real));",
+            f"for (int i = 0; i < {batches}; i++) numbers[i] = -0.01;",
+            f"real* workspace = (real*)aligned_alloc(64, workspace_{size}() * sizeof(real));",
+            f"memset(workspace, 0, workspace_{size}() * sizeof(real));",
+            f"cost += run_{size}(x, y, order, {batches}, numbers, parameters, workspace, *arguments[1] - '0');",
+            "free(order); free(numbers); free(workspace); }",
+        ]
+    body = "\n  ".join(lines)
+    return f"""{printer.source(job)}
+extern "C" {{
+void* malloc(size_t);
+void* aligned_alloc(size_t, size_t);
+void free(void*);
+int printf(const char*, ...);
+}}
+static real* some(int64_t n) {{
+  real* p = (real*)malloc(n * sizeof(real));
+  for (int64_t i = 0; i < n; i++) p[i] = (i * 37 % 101) / real(101);
+  return p;
+}}
+static real* padded(int64_t rows, int64_t columns) {{
+  real* p = (real*)aligned_alloc(64, rows * pad(columns) * sizeof(real));
+  for (int64_t i = 0; i < rows * pad(columns); i++)
+    p[i] = i % pad(columns) < columns ? (i * 31 % 89 - 44) / real(890) : 0;
+  return p;
+}}
+int main(int, char** arguments) {{
+  {body}
+  printf("%.6g\\n", cost);
+  return !(cost == cost);
+}}"""
+
+
+def costs(folder: Path, code: str, *flags: str, threads: str = "1") -> list[float]:
+    """What the program comes to, compiled with these flags, on each of these numbers of threads."""
+    (folder / "step.cpp").write_text(code, encoding="utf-8")
+    kept = [flag for flag in build.FLAGS if flag not in ("-shared", "-fPIC")]
+    subprocess.run([str(build.compiler()), *kept, "-O1", *flags, "step.cpp", "-o", "step"], cwd=folder, check=True)
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "OMP_WAIT_POLICY": "passive"}
+    found = []
+    for count in threads:
+        command = [str(folder / "step"), count]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        found.append(float(done.stdout))
+    return found
+
+
+def step(shape: tuple[list[int], int, int], hidden: str = "gelu") -> Job:
+    sizes, m, batch_size = shape
+    cost = "softmax_cross_entropy" if sizes[-1] > 1 else "quadratic"
+    return job(bp.Network.create(sizes, hidden=hidden, cost=cost), m, batch_size=batch_size)
+
+
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+@each_shape
+def test_addresses_and_arithmetic_are_defined(tmp_path: Path, shape: tuple[list[int], int, int]) -> None:
+    flags = "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fopenmp"
+    alone, *others = costs(tmp_path, program(step(shape)), *flags, threads="123")
+    assert others == [alone, alone]
+
+
+@each_shape
+def test_threads_do_not_race(tmp_path: Path, shape: tuple[list[int], int, int]) -> None:
+    assert costs(tmp_path, program(step(shape)) + OPENMP, "-fopenmp", "-fsanitize=thread", "-pthread", threads="23")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86-64's")
+@pytest.mark.parametrize("march", ["x86-64", "x86-64-v3"], ids=["SSE2", "AVX2"])
+@each_shape
+def test_builds_for_other_cpus_train_alike(tmp_path: Path, shape: tuple[list[int], int, int], march: str) -> None:
+    here = costs(tmp_path, program(step(shape)))
+    flags = f"-march={march}", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
+    assert costs(tmp_path, program(step(shape)), *flags) == pytest.approx(here, rel=1e-3)
