@@ -8,6 +8,7 @@ from pathlib import Path
 import browser
 import pytest
 from browser import Browser
+from idxfiles import files, write
 from programs import call
 from run_folders import KINDS, SECTIONS, run_of_kind
 
@@ -276,3 +277,19 @@ def test_accuracy_stands_beside_what_it_is_to_be_held_against(chromium: Browser,
     curves = chromium.run("return document.getElementById('curves').textContent")
     assert "at the end " in curves
     assert "always “" in curves
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 25), (25, 16)])
+def test_images_that_are_not_square_are_drawn_by_their_height_and_width(
+    chromium: Browser, tmp_path: Path, height: int, width: int
+) -> None:
+    write(tmp_path / "mine", files(height, width))
+    data = ["--dataset", "idx", "--data-dir", tmp_path / "mine"]
+    call("train", *data, "--epochs", 1, "--engine", "eager", "--out", tmp_path / "run")
+    call("report", tmp_path / "run")
+    chromium.open((tmp_path / "run" / "report.html").as_uri(), 800, "light")
+    assert chromium.log() == []
+    drawn = "const c = document.querySelectorAll('#weights canvas')[3], b = c.getBoundingClientRect();"
+    drawn += "return [c.height, c.width, b.height / b.width]"
+    assert chromium.run(drawn) == [height, width, pytest.approx(height / width, rel=0.05)]
+    assert chromium.run("return document.querySelector('#input').width") == width
