@@ -132,6 +132,8 @@ def _decoded(path: str | Path) -> "tuple[NDArray[Any], Array | None]":
         except UnidentifiedImageError:
             what = "its format is not one that is known"
         except Exception as error:
+            if isinstance(error, OSError) and error.strerror:  # of the file, whatever is in it
+                raise DataError(f"{path} can't be read as an image: {error.strerror}. Name another file") from error
             what = " ".join(str(error).split()) or type(error).__name__
         else:
             what = f"it holds {frames} frames"
