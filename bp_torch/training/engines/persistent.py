@@ -1,7 +1,7 @@
 """The persistent engine: a tiny network's whole epoch in one launch of a Triton kernel, on CUDA.
 
 Not yet measured on a GPU, so "auto" does not choose it. The limits are those up to which every kernel compiles for
-sm_80 and sm_90 with all of its values in registers: a test compiles them.
+sm_80 and sm_90 with its values in registers and a fraction of the shared memory: a test compiles them.
 """
 
 import importlib.util
