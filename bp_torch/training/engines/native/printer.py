@@ -77,7 +77,7 @@ class _Key:
 
 
 NUMBERS = 1  # scalars of a step: see `numbers_table`
-ELEMENTS = 1_000_000  # in a record's inputs: above that, they have no memory
+ELEMENTS = 1_000_000  # in a record: above that, its tensors have no memory
 
 
 def source(job: Job) -> str:
@@ -141,12 +141,15 @@ def record_step(key: _Key) -> Tape:
     shapes = [(key.m, key.sizes[0]), (key.m, key.sizes[-1]), *[()] * key.numbers]
     for n_in, n_out in pairwise(key.sizes):
         shapes += [(n_out, n_in), (n_out,)]
-    return record(run, _examples(shapes, key.dtype))
+    return record(run, _examples(shapes, key.dtype, computed=key.m * sum(key.sizes)))
 
 
-def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int = 0) -> list[Tensor]:
-    """Tensors of these shapes to record with: random ones, or, of much memory, ones that are shapes alone."""
-    if sum(map(math.prod, shapes)) > ELEMENTS:
+def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int = 0, computed: int = 0) -> list[Tensor]:
+    """Tensors of these shapes to record with: random ones, or, of much memory, ones that are shapes alone.
+
+    computed: about how many elements more are computed from them.
+    """
+    if sum(map(math.prod, shapes)) + computed > ELEMENTS:
         return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
     rng = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]

@@ -215,3 +215,9 @@ def test_recording_leaves_torch_as_it_is() -> None:
     printer.source(job(network(("gelu", "softmax_cross_entropy", "softmax")), 100))
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.is_inference_mode_enabled()
+
+
+def test_recording_a_large_step_takes_no_memory_for_it() -> None:
+    """Its hidden layer is of 4 TB: it is printed, and whether memory holds it is checked later."""
+    net = bp.Network.create([1, 1000, 1], hidden="relu")
+    printer.source(job(net, 10**9, batch_size=10**9))
