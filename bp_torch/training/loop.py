@@ -92,10 +92,11 @@ def train(
         what is named beside it counts in its place.
 
     The same seed twice gives the same weights, to the bit, on the CPU. Arguments are checked when train is called, work
-    starts with the first `next`. Raises ValueError for an argument that can't be used; and from the generator
-    DivergenceError where a value is no longer finite, EngineError where an engine can't be built or the device's memory
-    is too small. Where an epoch can't be trained to its end, the network holds the weights from its start. Warns of a
-    validation cost that is not finite though the training's is.
+    starts with the first `next`. Raises ValueError for an argument that can't be used, EngineError for functions of the
+    network's own that engine="native" can't print; and from the generator DivergenceError where a value is no longer
+    finite, EngineError where an engine can't be built or the device's memory is too small. Where an epoch can't be
+    trained to its end, the network holds the weights from its start. Warns of a validation cost that is not finite
+    though the training's is.
     """
     recipe = recipe_of(recipe, settings)
     if net.layers[0].w.ndim != 2:
