@@ -7,6 +7,7 @@ f and σ′ are elementwise: a tensor of any shape, floating dtype and device gi
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,11 @@ class Activation:
     derivative: (z, a) -> σ′(z), where a = f(z); write it in terms of a where that is possible.
     init: the initialiser (a key of `INITIALISERS`) that suits a layer of it; the default of `Network.create`.
     needs_z: whether `derivative` reads z. Where it doesn't, training keeps a alone.
+    reach: the bounds of a, lowest and highest. Targets beyond them are refused. Outputs without a bound on both sides
+        are values, not classes: see `Network.predict`.
+
+    An own one is taken wherever a name is. To save a network that has it, register it first, and register it again
+    before loading the file: `bp.ACTIVATIONS["softsign"] = mine`, with "softsign" as its name.
     """
 
     name: str
@@ -28,6 +34,18 @@ class Activation:
     derivative: Callable[[Tensor, Tensor], Tensor]
     init: str = "xavier"
     needs_z: bool = True
+    reach: tuple[float, float] = (-math.inf, math.inf)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By its name where it is registered: its functions may be lambdas, which can't be pickled."""
+        return (registered, (self.name,)) if ACTIVATIONS.get(self.name) == self else super().__reduce_ex__(protocol)
+
+
+def registered(name: str) -> Activation:
+    """The entry of this name; raises ValueError where there is none."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"the activation {name!r} is not registered here: set bp.ACTIVATIONS[{name!r}] to it first")
+    return ACTIVATIONS[name]
 
 
 LEAK = 0.01  # the slope of leaky_relu below zero, torch's default too
@@ -49,10 +67,15 @@ ACTIVATIONS: dict[str, Activation] = {
     for entry in (
         Activation("identity", lambda z: z, lambda z, a: torch.ones_like(a), needs_z=False),
         Activation(
-            "sigmoid", torch.sigmoid, lambda z, a: torch.addcmul(a, a, a, value=-1), init="scaled", needs_z=False
+            "sigmoid",
+            torch.sigmoid,
+            lambda z, a: torch.addcmul(a, a, a, value=-1),
+            init="scaled",
+            needs_z=False,
+            reach=(0, 1),
         ),
-        Activation("tanh", torch.tanh, lambda z, a: 1 - a * a, needs_z=False),
-        Activation("relu", torch.relu, lambda z, a: a.sign(), init="he", needs_z=False),
+        Activation("tanh", torch.tanh, lambda z, a: 1 - a * a, needs_z=False, reach=(-1, 1)),
+        Activation("relu", torch.relu, lambda z, a: a.sign(), init="he", needs_z=False, reach=(0, math.inf)),
         Activation(
             "leaky_relu",
             lambda z: torch.maximum(z, LEAK * z),
@@ -66,6 +89,7 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda z, a: a.clamp(max=0) + 1,
             init="he",
             needs_z=False,
+            reach=(-1, math.inf),
         ),
         Activation(
             "softplus",
@@ -73,13 +97,15 @@ ACTIVATIONS: dict[str, Activation] = {
             lambda z, a: -torch.expm1(-a),
             init="he",
             needs_z=False,
+            reach=(0, math.inf),
         ),
-        Activation("silu", lambda z: z * z.sigmoid(), _silu_derivative, init="he"),
+        Activation("silu", lambda z: z * z.sigmoid(), _silu_derivative, init="he", reach=(-0.2785, math.inf)),
         Activation(
             "gelu",
             lambda z: z * torch.special.ndtr(z),
             lambda z, a: torch.special.ndtr(z) + z * _normal_density(z),
             init="he",
+            reach=(-0.17, math.inf),
         ),
     )
 }

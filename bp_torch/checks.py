@@ -1,8 +1,9 @@
 """What a user can get wrong, said in one sentence before any work starts. Plain raises: `python -O` keeps them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -79,14 +80,90 @@ def available_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
+def dtype_of(what: str, dtype: object) -> torch.dtype:
+    """`dtype`, if a network can be of it."""
+    if dtype not in DTYPES:
+        raise ValueError(f"{what} must be one of {', '.join(map(str, DTYPES))}, not {dtype}")
+    return cast(torch.dtype, dtype)
+
+
+def parameters(layers: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Raises ValueError where (w, b) of some layers can't be a network's parameters."""
+    named = [(f"layers[{l}].{name}", t) for l, pair in enumerate(layers) for name, t in zip("wb", pair, strict=True)]
+    for name, t in named:
+        if not isinstance(t, Tensor) or t.layout != torch.strided:
+            what = f"a tensor of layout {t.layout}" if isinstance(t, Tensor) else type(t).__name__
+            raise ValueError(f"{name} must be a dense torch.Tensor, not {what}")
+        dtype_of(f"the dtype of {name}", t.dtype)
+        if t.is_neg():
+            raise ValueError(f"{name} is a view that negates another tensor: give {name}.resolve_neg()")
+    first = layers[0][0]
+    for l, (w, b) in enumerate(layers):
+        n_in = layers[l - 1][1].shape[-1] if l else first.shape[-1] if first.ndim else 0
+        if w.ndim < 2 or w.shape[:-1] != b.shape or w.shape[-1] != n_in:
+            raise ValueError(
+                f"layers[{l}] must have w (…, n_out, {n_in}) and b (…, n_out), "
+                f"not {tuple(w.shape)} and {tuple(b.shape)}"
+            )
+        if w.shape[:-2] != first.shape[:-2]:
+            raise ValueError(
+                f"layers[{l}] is of {tuple(w.shape[:-2])} networks and layers[0] of {tuple(first.shape[:-2])}: "
+                "all layers must be of as many"
+            )
+        if not w.numel():
+            raise ValueError(f"layers[{l}].w is empty, {tuple(w.shape)}: a layer needs at least one neuron")
+    for name, t in named:
+        if t.dtype != first.dtype or t.device != first.device:
+            raise ValueError(
+                f"{name} is {t.dtype} on {t.device}, and layers[0].w {first.dtype} on {first.device}: "
+                f"give {name}.to(layers[0].w)"
+            )
+    _own_memory(named)
+
+
+def _own_memory(tensors: list[tuple[str, Tensor]]) -> None:
+    """Raises ValueError where two elements lie in one place: a step for the one would change the other."""
+    for i, (name, t) in enumerate(tensors):
+        if not t.is_contiguous() and _places(t).unique().numel() < t.numel():
+            raise ValueError(f"several elements of {name} lie in one place of its memory: give {name}.clone()")
+        for other, u in tensors[:i]:
+            if _meet(t, u) and bool(torch.isin(_places(t), _places(u)).any()):
+                raise ValueError(f"{name} shares memory with {other}, and a step changes both: give {name}.clone()")
+
+
+def _meet(t: Tensor, u: Tensor) -> bool:
+    """Whether the stretches of memory that two tensors lie in overlap."""
+    try:
+        if t.untyped_storage()._cdata != u.untyped_storage()._cdata:
+            return False
+    except NotImplementedError:  # torch.func's tensors have no memory
+        return False
+    return t.storage_offset() < _end(u) and u.storage_offset() < _end(t)
+
+
+def _end(t: Tensor) -> int:
+    return t.storage_offset() + 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
+
+
+def _places(t: Tensor) -> Tensor:
+    """Where each element of a tensor lies in its memory."""
+    return torch.arange(_end(t), dtype=torch.int64, device="cpu").as_strided(t.shape, t.stride(), t.storage_offset())
+
+
 def examples(x: object, n_in: int, like: Tensor) -> Tensor:
     """`x`, if it is a (…, m, n_in) batch of the dtype and on the device of `like` (a weight of the network)."""
     if not isinstance(x, Tensor):
-        raise ValueError(f"x must be a torch.Tensor, not {type(x).__name__}: convert it with torch.as_tensor(x)")
+        raise ValueError(f"x must be a torch.Tensor, not {type(x).__name__}: give {_as_tensor('x', x, like)}")
+    _dense("x", x)
     if x.ndim < 2 or x.shape[-1] != n_in:
         raise ValueError(f"x must have the shape (m, {n_in}), one example a row, not {tuple(x.shape)}")
     if x.shape[-2] == 0:
         raise ValueError("x holds no examples: give at least one row")
+    if not _broadcast(x.shape[:-2], like.shape[:-2]):
+        raise ValueError(
+            f"x is of {tuple(x.shape[:-2])} batches and the network a stack of {tuple(like.shape[:-2])}: give one "
+            "batch for all, (m, n_0), or one a network, (K, m, n_0)"
+        )
     _same_dtype("x", x, like)
     _same_device("x", x, like)
     return x
@@ -99,40 +176,115 @@ def targets(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
 
 
 def one_hot(y: Tensor, n_out: int, dtype: torch.dtype) -> Tensor:
-    """Class indices (…, m) as rows (…, m, n_out) of zeros and a one."""
+    """Class indices (…, m) as rows (…, m, n_out) of zeros and a one. One output tells two classes: as its 0 or 1."""
+    if n_out == 1:
+        return y.unsqueeze(-1).to(dtype)
     return (y.unsqueeze(-1) == torch.arange(n_out, dtype=torch.int64, device=y.device)).to(dtype)
 
 
 def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
-    """`y`, if it can be the targets of the examples x: class indices (…, m) or a matrix (…, m, n_out)."""
-    if not isinstance(y, Tensor):
-        raise ValueError(f"y must be a torch.Tensor, not {type(y).__name__}: convert it with torch.as_tensor(y)")
+    """`y`, if it can be the targets of the examples x: class indices (…, m), as int64, or a matrix (…, m, n_out).
+
+    Leading dimensions are those of a stack, or of several batches x: for one network and one batch, (m,) or (m, n_out).
+    """
     m = x.shape[-2]
+    if not isinstance(y, Tensor):
+        raise ValueError(
+            f"y must be a torch.Tensor, not {type(y).__name__}: give class indices ({m},) as "
+            f"{_as_tensor('y', y)}, or a matrix ({m}, {n_out}) as {_as_tensor('y', y, like)}"
+        )
+    _dense("y", y)
+    leading = torch.broadcast_shapes(x.shape[:-2], like.shape[:-2])
     if y.is_floating_point():
-        if y.ndim < 2 or y.shape[-2:] != (m, n_out):
+        if y.ndim < 2 or y.shape[-2:] != (m, n_out) or not _broadcast(y.shape[:-2], leading, leading):
+            hint = ""
+            if y.shape == (m,):
+                hint = ": give y.long() for classes, y.unsqueeze(1) for values" if n_out == 1 else ": give y.long()"
             raise ValueError(
                 f"y must be {m} int64 class indices, or a floating matrix of shape ({m}, {n_out}), "
-                f"not {y.dtype} of shape {tuple(y.shape)}"
+                f"not {y.dtype} of shape {tuple(y.shape)}{hint}"
             )
         _same_dtype("y", y, like)
         _same_device("y", y, like)
         return y
     if y.dtype == torch.bool or y.is_complex():
+        way = "y.long()" if y.shape[-1:] == (m,) and y.ndim == 1 else f"y.to({like.dtype})"
+        raise ValueError(f"y must be int64 class indices or a {like.dtype} matrix, not {y.dtype}: give {way}")
+    if y.ndim < 1 or y.shape[-1] != m or not _broadcast(y.shape[:-1], leading, leading):
+        way = f": give y.argmax(-1) for classes, y.to({like.dtype}) for a matrix of targets" if y.ndim > 1 else ""
         raise ValueError(
-            f"y must be int64 class indices or a {like.dtype} matrix, not {y.dtype}: convert it with y.to(…)"
-        )
-    if y.ndim < 1 or y.shape[-1] != m:
-        raise ValueError(
-            f"y must hold one class index for each of the {m} examples of x, not the shape {tuple(y.shape)}"
+            f"y must hold one class index for each of the {m} examples of x, ({m},), not the shape "
+            f"{tuple(y.shape)}{way}"
         )
     _same_device("y", y, like)
-    least, most = int(y.min()), int(y.max())
-    if least < 0 or most >= n_out:
+    y = y.long()
+    least, most, classes = int(y.min()), int(y.max()), max(2, n_out)
+    if least < 0 or most >= classes:
         raise ValueError(
-            f"class indices run from 0 to {n_out - 1} for a network of {n_out} outputs, and y holds "
-            f"{least if least < 0 else most}"
+            f"class indices run from 0 to {classes - 1} for a network of {n_out} output{'s' * (n_out > 1)}, and y "
+            f"holds {least if least < 0 else most}"
         )
     return y
+
+
+def reached(name: str, y: Tensor, reach: tuple[float, float], output: str, sums_to_one: bool) -> None:
+    """Raises ValueError for targets (m, n_out) that outputs can't be: beyond their reach, or no shares of one whole.
+
+    output: what the outputs are called. Values that are not finite are left to training, which names them.
+    """
+    low, high = reach
+    rounding = 8 * torch.finfo(y.dtype).eps
+    beyond = ((y < low - rounding) | (y > high + rounding)) & y.isfinite()
+    if bool(beyond.any()):
+        row, column = beyond.nonzero()[0].tolist()
+        bounds = f"from {low:g} to {high:g}" if high < math.inf else f"{low:g} and more"
+        raise ValueError(
+            f"{name}: y[{row}, {column}] is {y[row, column]:g}, and {output} outputs are {bounds}: scale the targets, "
+            "or make the network with cost='quadratic' and output='identity'"
+        )
+    sums = y.double().sum(-1)
+    wrong = ((sums - 1).abs() > y.shape[-1] * torch.finfo(y.dtype).eps ** 0.5) & sums.isfinite()
+    if sums_to_one and bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"{name}: y[{row}] sums to {sums[row]:g}, and the targets of {output} outputs are shares that sum to 1: "
+            "divide each row by its sum, or use cost='binary_cross_entropy' for several classes at once"
+        )
+
+
+def result_of(what: str, like: Tensor, function: Callable[..., object], *arguments: object) -> Tensor:
+    """What an own function gives, if it is a tensor like `like`."""
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        raise ValueError(f"{what} fails for a tensor of {like.dtype}: {error}") from error
+    if not isinstance(result, Tensor) or (result.shape, result.dtype) != (like.shape, like.dtype):
+        shown = f"{result.dtype} of {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise ValueError(f"{what} must give {like.dtype} of {tuple(like.shape)} here, not {shown}")
+    return result
+
+
+def _broadcast(shape: torch.Size, other: torch.Size, to: torch.Size | None = None) -> bool:
+    """Whether two shapes go together; `to`: and give this one."""
+    try:
+        return to in (None, torch.broadcast_shapes(shape, other))
+    except RuntimeError:
+        return False
+
+
+def _as_tensor(name: str, value: object, like: Tensor | None = None) -> str:
+    """The line that makes a tensor of a NumPy array, a data frame, a sparse matrix or a list; of the dtype of `like`."""
+    dense = f"{name}.toarray()" if hasattr(value, "toarray") else name
+    dense = f"{name}.to_numpy()" if hasattr(value, "to_numpy") else dense
+    if like is None:
+        return f"torch.as_tensor({dense})"
+    device = "" if like.device.type == "cpu" else f", device={str(like.device)!r}"
+    return f"torch.as_tensor({dense}, dtype={like.dtype}{device})"
+
+
+def _dense(name: str, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided:
+        raise ValueError(f"{name} is a tensor of layout {tensor.layout}, and it must be dense: give {name}.to_dense()")
 
 
 def _same_dtype(name: str, tensor: Tensor, like: Tensor) -> None:
@@ -144,4 +296,6 @@ def _same_dtype(name: str, tensor: Tensor, like: Tensor) -> None:
 
 def _same_device(name: str, tensor: Tensor, like: Tensor) -> None:
     if tensor.device != like.device:
-        raise ValueError(f"{name} is on {tensor.device} and the network on {like.device}: move one, with .to(device)")
+        raise ValueError(
+            f"{name} is on {tensor.device} and the network on {like.device}: give {name}.to({str(like.device)!r})"
+        )

@@ -9,6 +9,7 @@ z and a are the output layer's weighted input and activation, y the targets, all
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,20 +26,40 @@ class Cost:
     value: (z, a, y) -> C_x (…, m), each example's own cost.
     error: (activation, z, a, y) -> δᴸ = ∂C_x/∂z (…, m, n_L), where `activation` is the output layer's.
     output: the output activation that `error` was derived for; None where any will do.
+    sums_to_one: whether the targets of an example are shares of one whole. `train` refuses others.
+
+    An own one is taken wherever a name is. To save a network that has it, register it first, and register it again
+    before loading the file: `bp.COSTS["huber"] = mine`, with "huber" as its name.
     """
 
     name: str
     value: Callable[[Tensor, Tensor, Tensor], Tensor]
     error: Callable[[Activation, Tensor, Tensor, Tensor], Tensor]
     output: Activation | None = None
+    sums_to_one: bool = False
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By its name where it is registered, as an `Activation`."""
+        return (registered, (self.name,)) if COSTS.get(self.name) == self else super().__reduce_ex__(protocol)
+
+
+def registered(name: str) -> Cost:
+    """The entry of this name; raises ValueError where there is none."""
+    if name not in COSTS:
+        raise ValueError(f"the cost {name!r} is not registered here: set bp.COSTS[{name!r}] to it first")
+    return COSTS[name]
 
 
 def _no_elementwise_derivative(z: Tensor, a: Tensor) -> Tensor:
     raise ValueError("softmax mixes its outputs, so it has no σ′ to multiply by: use it with softmax_cross_entropy")
 
 
+def _softmax(z: Tensor) -> Tensor:
+    return z.softmax(-1)
+
+
 # An output activation only, and not in ACTIVATIONS: each a_j depends on every z_k, which ⊙σ′ can't say.
-SOFTMAX = Activation("softmax", lambda z: z.softmax(-1), _no_elementwise_derivative)
+SOFTMAX = Activation("softmax", _softmax, _no_elementwise_derivative, reach=(0, 1))
 
 
 def _quadratic_value(z: Tensor, a: Tensor, y: Tensor) -> Tensor:
@@ -62,8 +83,8 @@ def _binary_cross_entropy_error(activation: Activation, z: Tensor, a: Tensor, y:
 
 
 def _softmax_cross_entropy_value(z: Tensor, a: Tensor, y: Tensor) -> Tensor:
-    """C_x = −Σ_j y_j ln softmax(z)_j, by log-sum-exp."""
-    return -(y * z.log_softmax(-1)).sum(-1)
+    """C_x = −Σ_j y_j ln softmax(z)_j, by log-sum-exp; finite, for 0 · (−∞) is no number: float16 would meet it."""
+    return -(y * z.log_softmax(-1).clamp(min=torch.finfo(z.dtype).min)).sum(-1)
 
 
 def _softmax_cross_entropy_error(activation: Activation, z: Tensor, a: Tensor, y: Tensor) -> Tensor:
@@ -86,6 +107,7 @@ COSTS: dict[str, Cost] = {
             _softmax_cross_entropy_value,
             _softmax_cross_entropy_error,
             output=SOFTMAX,
+            sums_to_one=True,
         ),
     )
 }

@@ -10,6 +10,7 @@ BP3 and BP4 stand here twice: as gradients, and as the step of gradient descent 
 backward sweep is linear in δᴸ, so a step puts the factor −η/m there once, and ∂C/∂w never has to exist.
 """
 
+import torch
 from torch import Tensor
 
 
@@ -51,6 +52,10 @@ def weight_gradient(delta: Tensor, a: Tensor) -> Tensor:
 
     delta (…, m, n_out), a the activation that entered the layer (…, m, n_in) -> ∂C/∂w (…, n_out, n_in).
     """
+    if (
+        delta.dtype == torch.float16
+    ):  # which ends at 65,504: the sum of many rows has to be divided before it is rounded
+        return weight_gradient(delta.float(), a.float()).half()
     return delta.mT @ a / delta.shape[-2]
 
 

@@ -6,6 +6,7 @@ w_jk. x is (m, n_0), y class indices (m,) or a matrix (m, n_L). Leading dimensio
 The public methods check their arguments. The plain functions below them don't: they are what the training step runs.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
@@ -74,19 +75,14 @@ class Network:
     def __post_init__(self) -> None:
         if not self.layers or len(self.layers) != len(self.activations):
             raise ValueError(f"{len(self.layers)} layers need as many activations, not {len(self.activations)}")
-        for l, (w, b) in enumerate(self.layers):
-            n_in = self.layers[l - 1].b.shape[-1] if l else w.shape[-1]
-            if w.ndim < 2 or w.shape[:-1] != b.shape or w.shape[-1] != n_in:
-                raise ValueError(
-                    f"layers[{l}] must have w (…, n_out, {n_in}) and b (…, n_out), "
-                    f"not {tuple(w.shape)} and {tuple(b.shape)}"
-                )
+        checks.parameters(self.layers)
         output = self.cost_function.output
         if output is not None and output.name != self.activations[-1].name:
             raise ValueError(
                 f"{self.cost_function.name} is the cost of {output.name} outputs, not of {self.activations[-1].name}: "
                 f"leave output out, or use cost='quadratic'"
             )
+        _try_own_functions(self)
 
     def __repr__(self) -> str:
         w, names = self.layers[0].w, ", ".join(f.name for f in self.activations)
@@ -134,8 +130,7 @@ class Network:
             activations.append(_activation("sigmoid" if output is None else output))
         if init is not None:
             checks.one_of("init", init, INITIALISERS)
-        if dtype not in checks.DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(map(str, checks.DTYPES))}, not {dtype}")
+        checks.dtype_of("dtype", dtype)
         device = checks.available_device(device)
         rng = torch.Generator().manual_seed(checks.seed(seed))
         layers = []
@@ -154,8 +149,8 @@ class Network:
 
         Raises ValueError for a dtype or device that can't be had.
         """
-        if dtype is not None and dtype not in checks.DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(map(str, checks.DTYPES))}, not {dtype}")
+        if dtype is not None:
+            checks.dtype_of("dtype", dtype)
         target = None if device is None else checks.available_device(device)
         layers = tuple(Layer(*(t.to(target, dtype, copy=True) for t in layer)) for layer in self.layers)
         return replace(self, layers=layers)
@@ -186,20 +181,36 @@ class Network:
 
     @by_size(multiplications)
     def predict(self, x: Tensor) -> Tensor:
-        """The class of each example (m,), int64: the largest output's index; of one output, whether it exceeds ½."""
-        return predicted_class(self.forward(x).a[-1])
+        """What the outputs for the examples x (m, n_0) stand for: classes or values.
+
+        Where the output activation is bounded (sigmoid, tanh, softmax), the class of each example (m,), int64: the
+        largest output's index; of one output, whether it exceeds ½. Where it isn't (identity, relu), the outputs
+        themselves, (m, n_L). Of several labels at once, each is `net.forward(x).a[-1] > 0.5`.
+
+        Raises ValueError where an output is not finite, which stands for nothing.
+        """
+        a = self.forward(x).a[-1]
+        sound = a.isfinite().all(-1)
+        if not bool(sound.all()):
+            row = int((~sound).nonzero()[0, -1])
+            raise ValueError(
+                f"the outputs for row {row} of x are not finite: look for NaN and Inf in x and the weights"
+            )
+        return predicted_class(a) if all(map(math.isfinite, self.activations[-1].reach)) else a
 
     @by_size(multiplications)
     def accuracy(self, x: Tensor, y: Tensor) -> float:
-        """The share of the examples whose predicted class is right, from 0 to 1 (over all networks of a stack).
+        """The share, from 0 to 1, of what is right (over all networks of a stack).
 
-        y: class indices, or a matrix of zeros and ones. Raises ValueError for real-valued targets, which have no class.
+        y: class indices, or a matrix of zeros and ones. Where each of its rows has a single one, that is the example's
+        class, and an example is right if its class is predicted. Else each output is a label of its own, right if it
+        is on the right side of ½. Raises ValueError for real-valued targets, which have no class.
         """
         self._targets(y, self._examples(x))
-        labels = class_labels(y)
+        labels = labels_of(y)
         if labels is None:
             raise ValueError("accuracy needs classes: y must be class indices or a matrix of zeros and ones")
-        return (self.predict(x) == labels).double().mean().item()
+        return right(feed_forward(self, x).a[-1], labels).double().mean().item()
 
     def _examples(self, x: object) -> Tensor:
         return checks.examples(x, self.sizes[0], self.layers[0].w)
@@ -225,6 +236,8 @@ def stack(networks: Sequence[Network]) -> Network:
 
     It runs through the same equations: results get a leading dimension K. x may be shared, (m, n_0), or (K, m, n_0).
     """
+    if not networks:
+        raise ValueError("stack needs at least one network: bp.stack([net, other])")
     first = networks[0]
     if any(net.activations != first.activations or net.cost_function != first.cost_function for net in networks):
         raise ValueError("only networks with the same activations and cost can be stacked")
@@ -293,8 +306,40 @@ def predicted_class(a: Tensor) -> Tensor:
     return a.argmax(-1) if a.shape[-1] > 1 else (a.squeeze(-1) > 0.5).long()
 
 
-def class_labels(y: Tensor) -> Tensor | None:
-    """The classes (…, m) of checked targets: class indices as they are, zeros and ones by the one; else None."""
+def labels_of(y: Tensor) -> Tensor | None:
+    """What checked targets say is right: classes (…, m), int64, or several labels at once (…, m, n_L), bool; else None.
+
+    Zeros and ones stand for the class of each row's one, where every row has a single one; of one output, for two
+    classes.
+    """
     if not y.is_floating_point():
-        return y
-    return predicted_class(y) if bool(((y == 0) | (y == 1)).all()) else None
+        return y.long()
+    if not bool(((y == 0) | (y == 1)).all()):
+        return None
+    return predicted_class(y) if y.shape[-1] == 1 or bool((y.sum(-1) == 1).all()) else y > 0.5
+
+
+def class_labels(y: Tensor) -> Tensor | None:
+    """The classes (…, m) of checked targets, one an example; None for values and for several labels at once."""
+    labels = labels_of(y)
+    return None if labels is None or labels.dtype == torch.bool else labels
+
+
+def right(a: Tensor, labels: Tensor) -> Tensor:
+    """Which outputs a (…, m, n_L) are right: of each example (…, m) for classes, else of each output (…, m, n_L)."""
+    return (a > 0.5) == labels if labels.dtype == torch.bool else predicted_class(a) == labels
+
+
+@torch.no_grad()
+def _try_own_functions(net: Network) -> None:
+    """Raises ValueError, with its name, for an own activation or cost that fails or changes shape or dtype."""
+    z = [b.new_zeros((*b.shape[:-1], 2, b.shape[-1])) for _, b in net.layers]
+    for f, z_l in zip(net.activations, z, strict=True):
+        if ACTIVATIONS.get(f.name) is not f and f is not net.cost_function.output:
+            a = checks.result_of(f"the activation {f.name!r}", z_l, f.f, z_l)
+            checks.result_of(f"the derivative of {f.name!r}", z_l, f.derivative, z_l, a)
+    cost, last = net.cost_function, net.activations[-1]
+    if COSTS.get(cost.name) is not cost:
+        a = last.f(z[-1])
+        checks.result_of(f"the value of {cost.name!r}", z[-1][..., 0], cost.value, z[-1], a, a)
+        checks.result_of(f"the error of {cost.name!r}", z[-1], cost.error, last, z[-1], a, a)

@@ -5,7 +5,8 @@ The plain functions that `per_example` is made of; they don't check their argume
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial, reduce
+from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,16 +60,35 @@ def output_gradients(net: Network, x: Tensor) -> Iterator[Pair]:
         yield delta.transpose(0, 1).flatten(1), trace.a[l]
 
 
+def _safe(dtype: torch.dtype) -> float:
+    """Numbers between this and its inverse can be squared and summed: nothing overflows, and nothing vanishes."""
+    return torch.finfo(dtype).tiny ** 0.4
+
+
+def norm(t: Tensor) -> Tensor:
+    """‖row‖ of each row (…, n), in float64; where a square might overflow or vanish, rows are scaled before."""
+    norms, safe = torch.linalg.vector_norm(t, dim=-1), _safe(t.dtype)
+    if bool(((norms > safe) & (norms < 1 / safe)).all()):
+        return norms.double()
+    limits = torch.finfo(torch.float64)
+    largest = t.abs().amax(-1, keepdim=True).double().clamp_(limits.tiny, limits.max)
+    return torch.linalg.vector_norm(t / largest, dim=-1).mul_(largest.squeeze(-1))
+
+
+def with_bias(norm_of_a: Tensor) -> Tensor:
+    """√(‖a‖² + 1): the norm of a and of the 1 that the bias takes in."""
+    return torch.hypot(norm_of_a, torch.ones_like(norm_of_a))
+
+
 def layer_norms(pairs: Iterable[Pair]) -> Tensor:
-    """‖δ‖ √(‖a‖² + 1) of each example and layer, (rows, L), the first layer first."""
-    norm = partial(torch.linalg.vector_norm, dim=-1)
-    norms = [norm(delta) * norm(a).square().add(1).sqrt() for delta, a in pairs]
+    """‖δ‖ √(‖a‖² + 1) of each example and layer, (rows, L), the first layer first, in float64."""
+    norms = [norm(delta) * with_bias(norm(a)) for delta, a in pairs]
     return torch.stack(norms[::-1], -1)
 
 
 def joined(norms: Tensor) -> Tensor:
     """The norms (rows,) over all layers."""
-    return torch.linalg.vector_norm(norms, dim=-1)
+    return norm(norms)
 
 
 def zeros(net: Network) -> list[Layer]:
@@ -83,9 +103,43 @@ def add(sums: list[Layer], pairs: Iterable[Pair]) -> None:
         b.add_(bias_gradient(delta), alpha=len(a))
 
 
+def add_squares(sums: list[Layer], pairs: Iterable[Pair]) -> None:
+    """Adds the sums of (δ_j a_k)² and δ_j² over a block's examples, scaled before they are squared."""
+    for (w, b), (delta, a) in zip(reversed(sums), pairs, strict=True):
+        of_delta, of_a = (t.abs().amax().clamp(min=torch.finfo(t.dtype).tiny) for t in (delta, a))
+        delta, a = (delta / of_delta).square(), (a / of_a).square()
+        scale = of_delta.double() * of_a
+        w.add_(weight_gradient(delta, a) * scale * scale, alpha=len(a))
+        b.add_(bias_gradient(delta) * of_delta * of_delta, alpha=len(a))
+
+
 def mean(sums: list[Layer], m: int) -> tuple[Layer, ...]:
     """The sums over m examples as means."""
     return tuple(Layer(w / m, b / m) for w, b in sums)
+
+
+class Direction(NamedTuple):
+    """A layer's gradients of a block over their examples' norms: δ scaled, and a, with the 1 for the bias as `one`."""
+
+    delta: Tensor
+    a: Tensor
+    one: Tensor
+
+
+def directions(pairs: Iterable[Pair]) -> tuple[list[Direction], Tensor]:
+    """A block's gradients as unit vectors, layer by layer, and their norms (rows,) in float64."""
+    pairs = list(pairs)
+    sizes = [with_bias(norm(a)) for _, a in pairs]
+    norms = joined(torch.stack([norm(delta) * size for (delta, _), size in zip(pairs, sizes, strict=True)], -1))
+    inverse = torch.where(norms > 0, norms.reciprocal(), 0)
+    result = []
+    for (delta, a), size in zip(pairs, sizes, strict=True):
+        huge = bool((size > 1 / _safe(a.dtype)).any())  # then a is scaled too, and δ takes its size over
+        scale = (inverse * size if huge else inverse).clamp(max=torch.finfo(a.dtype).max).to(a.dtype)
+        one = size.reciprocal().to(a.dtype) if huge else torch.ones_like(a[:, 0])
+        a = (a / size.unsqueeze(-1)).to(a.dtype) if huge else a
+        result.append(Direction(delta * scale.unsqueeze(-1), a, one))
+    return result, norms
 
 
 def dot_products(
@@ -94,16 +148,18 @@ def dot_products(
     others: Iterable[tuple[Tensor, ...]],
     cosine: bool = False,
 ) -> Iterator[Tensor]:
-    """The dot products (rows, rows′) of a block's gradients with those of one block of others after the other."""
-    mine = list(sweep(*block))
+    """The dot products (rows, rows′) of a block's gradients with those of one block of others after the other.
+
+    They are cosines times norms, so that a tiny or a huge gradient loses nothing on the way.
+    """
+    mine, norms = directions(sweep(*block))
     for other in others:
-        theirs = list(sweep(*other))
-        terms = ((a @ b.mT).add_(1).mul_(d @ e.mT) for (d, a), (e, b) in zip(mine, theirs, strict=True))
-        dots = reduce(Tensor.add_, terms)
-        if cosine:
-            for norms in (joined(layer_norms(mine)).unsqueeze(-1), joined(layer_norms(theirs))):
-                dots.div_(norms.clamp(min=torch.finfo(norms.dtype).tiny))
-        yield dots
+        theirs, their_norms = directions(sweep(*other))
+        terms = (
+            (p.a @ q.a.mT).addr_(p.one, q.one).mul_(p.delta @ q.delta.mT) for p, q in zip(mine, theirs, strict=True)
+        )
+        cosines = reduce(Tensor.add_, terms)
+        yield cosines.clamp_(-1, 1) if cosine else cosines.mul_(norms.unsqueeze(-1)).mul_(their_norms)
 
 
 def matrix(

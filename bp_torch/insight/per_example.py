@@ -98,7 +98,7 @@ def clipped_sum(
     for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
         pairs = list(blocks.gradients(net, *block))
         scale = (max_norm / blocks.joined(blocks.layer_norms(pairs))).clamp(max=1).unsqueeze(-1)
-        blocks.add(sums, [(delta * scale, a) for delta, a in pairs])
+        blocks.add(sums, [((delta * scale).to(a.dtype), a) for delta, a in pairs])
     return tuple(sums)
 
 
@@ -113,7 +113,7 @@ def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None 
     _check(net, x, y)
     sums = blocks.zeros(net)
     for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
-        blocks.add(sums, [(delta.square(), a.square()) for delta, a in blocks.gradients(net, *block)])
+        blocks.add_squares(sums, blocks.gradients(net, *block))
     return blocks.mean(sums, x.shape[0])
 
 
@@ -135,7 +135,7 @@ def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = 
     sums, squares = blocks.zeros(net), 0.0
     for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
         pairs = list(blocks.gradients(net, *block))
-        squares += float(blocks.layer_norms(pairs).double().square().sum())
+        squares += float(blocks.layer_norms(pairs).square().sum())
         blocks.add(sums, pairs)
     of_mean = sum(float(t.double().square().sum()) for layer in blocks.mean(sums, m) for t in layer)
     variance = max(0.0, (squares / m - of_mean) * m / (m - 1))  # rounding may take equal gradients below 0
@@ -238,11 +238,7 @@ def _check(net: Network, x: Tensor, y: Tensor | None = None) -> None:
     if checks.examples(x, net.sizes[0], w).ndim != 2:
         raise ValueError(f"x must have the shape (m, {net.sizes[0]}), one example a row, not {tuple(x.shape)}")
     if y is not None:
-        y = checks.indices_or_matrix(y, x, net.sizes[-1], w)
-        if y.ndim != (2 if y.is_floating_point() else 1):
-            raise ValueError(
-                f"y must hold the targets of one batch, (m,) or (m, {net.sizes[-1]}), not {tuple(y.shape)}"
-            )
+        checks.indices_or_matrix(y, x, net.sizes[-1], w)
 
 
 def _checked_pair(net: Network, name: str, examples: Examples) -> Examples:

@@ -222,7 +222,7 @@ def test_the_noise_scale_is_recovered_where_it_is_known() -> None:
     """One linear neuron at w = 0, b = 0: the gradient is −y (x, 1), here of known mean and variance."""
     zero = torch.zeros(1, 1, dtype=torch.float64)
     linear = bp.ACTIVATIONS["identity"]
-    net = bp.Network((bp.Layer(zero, zero[0]),), (linear,), bp.COSTS["quadratic"])
+    net = bp.Network((bp.Layer(zero, torch.zeros(1, dtype=torch.float64)),), (linear,), bp.COSTS["quadratic"])
     rng = torch.Generator().manual_seed(1)
     y = 0.5 + 2 * torch.randn(20_000, 1, generator=rng, dtype=torch.float64)
     result = per_example.noise_scale(net, torch.zeros_like(y), y)
@@ -310,7 +310,7 @@ def test_bad_examples_are_refused(quantity: Callable[..., Tensor], request: pyte
         quantity(net, x, y + 3)
     with pytest.raises(ValueError, match="one class index for each"):
         quantity(net, x, y[:5])
-    with pytest.raises(ValueError, match="y must hold the targets of one batch"):
+    with pytest.raises(ValueError, match="y must be 6 int64 class indices"):
         quantity(net, x, torch.zeros(1, 6, 3))
 
 
