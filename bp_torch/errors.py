@@ -28,6 +28,11 @@ class DivergenceError(ArithmeticError):
             f"The network holds the weights from {whence} epoch {epoch}."
         )
         self.epoch, self.batch, self.layer = epoch, batch, layer
+        self._arguments = epoch, batch, layer, what, lr, start
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """From its arguments: an exception is else made anew from its message alone, as in a worker's answer."""
+        return type(self), self._arguments
 
 
 def reason(error: BaseException) -> str:

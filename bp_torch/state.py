@@ -22,10 +22,12 @@ class State(NamedTuple):
         """The same values in memory of their own."""
         return State(self.net.to(), tuple(tuple(Layer(w.clone(), b.clone()) for w, b in slot) for slot in self.slots))
 
+    @torch.inference_mode()
     def copy(self) -> tuple[Layer, ...]:
         """Copies of all tensors, for `restore`."""
         return tuple(Layer(w.clone(), b.clone()) for w, b in self._layers())
 
+    @torch.inference_mode()
     def restore(self, copies: tuple[Layer, ...]) -> None:
         """Puts the values of an earlier `copy` back into the same tensors."""
         for layer, values in zip(self._layers(), copies, strict=True):

@@ -17,6 +17,7 @@ STEP = 1e-5  # of a central difference, whose own error is about STEP² relative
 DIRECTIONS = 4
 WEIGHTS = 8  # of a layer, where the caller names none
 FEW_PATHS = 20_000  # what is summed unless asked otherwise
+AGREES = 1e-4  # a relative error below this is rounding: see `check`
 
 
 class Row(NamedTuple):
@@ -26,6 +27,11 @@ class Row(NamedTuple):
     against: str
     numbers: int
     relative_error: float
+
+    @property
+    def verdict(self) -> str:
+        """ "right" or "WRONG"; an error that is no number is wrong."""
+        return "right" if self.relative_error < AGREES else "WRONG"
 
 
 class Check(NamedTuple):
@@ -39,11 +45,17 @@ class Check(NamedTuple):
 
     @property
     def worst(self) -> float:
-        return max(row.relative_error for row in self.rows)
+        return max((row.relative_error for row in self.rows), key=lambda error: (math.isnan(error), error))
 
     def __str__(self) -> str:
-        lines = [f"{'layer':>5}  {'against':<36}{'numbers':>8}  {'relative error':>14}"]
-        lines += [f"{r.layer:>5}  {r.against:<36}{r.numbers:>8}  {r.relative_error:>14.1e}" for r in self.rows]
+        lines = [f"{'layer':>5}  {'verdict':<7}  {'against':<36}{'numbers':>8}  {'relative error':>14}"]
+        lines += [
+            f"{r.layer:>5}  {r.verdict:<7}  {r.against:<36}{r.numbers:>8}  {r.relative_error:>14.1e}" for r in self.rows
+        ]
+        wrong = [row for row in self.rows if row.verdict == "WRONG"]
+        if wrong:
+            layers = ", ".join(map(str, sorted({row.layer for row in wrong})))
+            lines.append(f"The gradient is wrong in layer {layers}: look at the derivative there and above it.")
         if self.paths_left_out:
             lines.append(f"Not summed over paths: there are {self.paths_left_out:,}, and at most {FEW_PATHS:,} are.")
         return "\n".join(lines)
@@ -68,7 +80,8 @@ def check(
     weights: (l, j, k) of single weights w_jk of layer l; left out, some of each layer, drawn by `seed`.
     paths: whether to sum over paths; left out, where there are at most 20,000. True for more raises ValueError.
 
-    Right gradients differ by less than about 1e-6, wrong ones by 1e-2 and more. A kink (relu at 0) may be met by
+    Right gradients differ by less than about 1e-6, wrong ones by 1e-2 and more; the table's verdict is "right" below
+    1e-4, else "WRONG". A sum over paths takes the same σ′ as the gradient: only differences notice a wrong one. A kink (relu at 0) may be met by
     chance: another seed then passes. Raises ValueError for a network that is not of float64, or is a stack.
     """
     if net.layers[0].w.dtype != torch.float64:

@@ -28,11 +28,14 @@ Examples = tuple[Tensor, Tensor]
 
 SIMILARITIES = ("dot", "cosine")
 
+TOO_EARLY = 5  # a noise scale below which no batch size is advised
+
 
 class NoiseScale(NamedTuple):
     """The gradient noise scale, the batch size it advises, and what they were estimated from; `str` is the advice.
 
-    noise_scale: tr Σ / |G|², in examples; NaN where |G|² is not resolved. batch_size: the advice, None then.
+    noise_scale: tr Σ / |G|², in examples; NaN where |G|² is not resolved. batch_size: the advice; None then, and for a
+    scale below 5, as a network that has hardly trained has it.
     gradient_square: the unbiased estimate of |G|², G the gradient over the whole distribution; it may be ≤ 0.
     variance: that of tr Σ, the variance of one example's gradient, summed over the parameters.
     """
@@ -44,6 +47,11 @@ class NoiseScale(NamedTuple):
     examples: int
 
     def __str__(self) -> str:
+        if self.noise_scale < TOO_EARLY:
+            return (
+                f"Noise scale {self.noise_scale:,.2g}, from {self.examples:,} examples: too early for advice. The "
+                "examples still agree on where to go, as in a network that has hardly trained: ask again after an epoch."
+            )
         if self.batch_size is None:
             return (
                 f"Not resolved: over these {self.examples:,} examples the mean gradient can't be told from noise, "
@@ -143,7 +151,7 @@ def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = 
     if not gradient_square > 10 * torch.finfo(x.dtype).eps * of_mean:  # ≤ 0, or the rounding of a difference of equals
         return NoiseScale(math.nan, None, gradient_square, variance, m)
     scale = variance / gradient_square
-    return NoiseScale(scale, max(1, round(scale)), gradient_square, variance, m)
+    return NoiseScale(scale, None if scale < TOO_EARLY else round(scale), gradient_square, variance, m)
 
 
 def _pairs(net: Network, *given: object, **named: object) -> int:
