@@ -132,17 +132,17 @@ def _own_memory(tensors: list[tuple[str, Tensor]]) -> None:
 
 
 def _meet(t: Tensor, u: Tensor) -> bool:
-    """Whether the stretches of memory that two tensors lie in overlap."""
+    """Whether two tensors lie in stretches of memory that overlap."""
     try:
         if t.untyped_storage()._cdata != u.untyped_storage()._cdata:
             return False
     except NotImplementedError:  # torch.func's tensors have no memory
         return False
-    return t.storage_offset() < _end(u) and u.storage_offset() < _end(t)
+    return int(t.storage_offset()) < _end(u) and int(u.storage_offset()) < _end(t)
 
 
 def _end(t: Tensor) -> int:
-    return t.storage_offset() + 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
+    return int(t.storage_offset()) + 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
 
 
 def _places(t: Tensor) -> Tensor:
@@ -273,7 +273,7 @@ def _broadcast(shape: torch.Size, other: torch.Size, to: torch.Size | None = Non
 
 
 def _as_tensor(name: str, value: object, like: Tensor | None = None) -> str:
-    """The line that makes a tensor of a NumPy array, a data frame, a sparse matrix or a list; of the dtype of `like`."""
+    """The line that makes a tensor of an array, a data frame, a sparse matrix or a list; of the dtype of `like`."""
     dense = f"{name}.toarray()" if hasattr(value, "toarray") else name
     dense = f"{name}.to_numpy()" if hasattr(value, "to_numpy") else dense
     if like is None:

@@ -75,6 +75,8 @@ class Network:
     def __post_init__(self) -> None:
         if not self.layers or len(self.layers) != len(self.activations):
             raise ValueError(f"{len(self.layers)} layers need as many activations, not {len(self.activations)}")
+        if torch.compiler.is_compiling():
+            return  # a copy of a network that was checked
         checks.parameters(self.layers)
         output = self.cost_function.output
         if output is not None and output.name != self.activations[-1].name:
@@ -241,8 +243,11 @@ def stack(networks: Sequence[Network]) -> Network:
     first = networks[0]
     if any(net.activations != first.activations or net.cost_function != first.cost_function for net in networks):
         raise ValueError("only networks with the same activations and cost can be stacked")
-    if any(net.sizes != first.sizes for net in networks):
+    w = first.layers[0].w
+    if any((net.sizes, net.layers[0].w.ndim) != (first.sizes, w.ndim) for net in networks):
         raise ValueError("only networks of the same sizes can be stacked")
+    if any((net.layers[0].w.dtype, net.layers[0].w.device) != (w.dtype, w.device) for net in networks):
+        raise ValueError("only networks of one dtype and on one device can be stacked: give net.to(dtype, device)")
     layers = tuple(
         Layer(torch.stack([net.layers[l].w for net in networks]), torch.stack([net.layers[l].b for net in networks]))
         for l in range(len(first.layers))

@@ -80,9 +80,10 @@ def check(
     weights: (l, j, k) of single weights w_jk of layer l; left out, some of each layer, drawn by `seed`.
     paths: whether to sum over paths; left out, where there are at most 20,000. True for more raises ValueError.
 
-    Right gradients differ by less than about 1e-6, wrong ones by 1e-2 and more; the table's verdict is "right" below
-    1e-4, else "WRONG". A sum over paths takes the same σ′ as the gradient: only differences notice a wrong one. A kink (relu at 0) may be met by
-    chance: another seed then passes. Raises ValueError for a network that is not of float64, or is a stack.
+    Right gradients differ by less than about 1e-6, wrong ones by 1e-2 and more: the verdict is "right" below 1e-4, else
+    "WRONG". A sum over paths takes the same σ′ as the gradient does: only differences notice a wrong one. A kink (relu
+    at 0) may be met by chance: another seed then passes. Raises ValueError for a network that is not of float64, or is
+    a stack.
     """
     if net.layers[0].w.dtype != torch.float64:
         raise ValueError(

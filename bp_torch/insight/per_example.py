@@ -50,7 +50,7 @@ class NoiseScale(NamedTuple):
         if self.noise_scale < TOO_EARLY:
             return (
                 f"Noise scale {self.noise_scale:,.2g}, from {self.examples:,} examples: too early for advice. The "
-                "examples still agree on where to go, as in a network that has hardly trained: ask again after an epoch."
+                "examples still agree on where to go, as in a network that has hardly trained: ask again later."
             )
         if self.batch_size is None:
             return (

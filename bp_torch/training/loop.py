@@ -17,11 +17,11 @@ from bp_torch.network import (
     Layer,
     Network,
     Trace,
-    class_labels,
     feed_forward,
+    labels_of,
     mean_cost,
     multiplications,
-    predicted_class,
+    right,
 )
 from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
 from bp_torch.state import Position, State, checked_position, is_finite
@@ -60,7 +60,7 @@ class Record:
 
 
 class HeldOut(NamedTuple):
-    """Examples to validate on: x (m, n_0), the target matrix y (m, n_L), and the classes (m,) where there are any."""
+    """Examples to validate on: x (m, n_0), the target matrix y (m, n_L), and what is right, as `labels_of` has it."""
 
     x: Tensor
     y: Tensor
@@ -106,8 +106,12 @@ def train(
         held_out = None if validation is None else _finite(_pair("validation", validation, net))
     if held_out and labels is None:  # real-valued targets; the few held out may happen to be zeros and ones
         held_out = held_out._replace(labels=None)
+    elif held_out and labels is not None and labels.dtype == torch.bool:  # as may those of several labels have one each
+        held_out = held_out._replace(labels=held_out.y > 0.5)
     lr = fitting_rate(net) if recipe.lr is None else recipe.lr
     job = Job(State(net), (x, y), replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x))))
+    with products_in("dtype"):
+        try_own_functions(net)
     engines.check(job)
     every = len(x) if every is None else checks.whole("every", every, 1)
     return _records(job, held_out, every, _startable(start, job))
@@ -131,7 +135,9 @@ def _pair(name: str, pair: object, net: Network) -> HeldOut:
     x = checks.examples(pair[0], net.sizes[0], net.layers[0].w)
     if x.ndim != 2:
         raise ValueError(f"{name}: x must have the shape (m, {net.sizes[0]}) to train on, not {tuple(x.shape)}")
-    return HeldOut(x, checks.targets(pair[1], x, net.sizes[-1], net.layers[0].w), class_labels(pair[1]))
+    y, output = checks.targets(pair[1], x, net.sizes[-1], net.layers[0].w), net.activations[-1]
+    checks.reached(name, y, output.reach, output.name, net.cost_function.sums_to_one)
+    return HeldOut(x, y, labels_of(pair[1]))
 
 
 def _finite(held_out: HeldOut) -> HeldOut:
@@ -146,7 +152,7 @@ def _finite(held_out: HeldOut) -> HeldOut:
 def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) -> Iterator[Record]:
     recipe, net, m = job.recipe, job.state.net, len(job.data[0])
     sizes, batches = job.batch_sizes, len(job.batch_sizes)
-    with _memory_of_a_step(job, start.epoch, start.batch):
+    with _computing(job, torch.get_num_threads()), _memory_of_a_step(job, start.epoch, start.batch):
         engine = engines.start(job)
     for_evaluation = recipe.threads or (1 if held_out is None else fitting(multiplications(net, held_out.x)))
     if start.batch % engine.block:
@@ -159,14 +165,14 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
     for epoch in range(start.epoch, recipe.epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
         _, first, total, seconds = start if epoch == start.epoch else Position(epoch)
-        with threads(engine.threads), _memory_of_a_step(job, epoch, first):
+        with _computing(job, engine.threads), _memory_of_a_step(job, epoch, first):
             before = job.state.copy()
             began = time.perf_counter()
             order, numbers = shuffled(m, recipe.seed, epoch), numbers_table(rate, sizes)
         done = first
         while done < batches:
             until = min(batches, (done // part + 1) * part)
-            with threads(engine.threads), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
+            with _computing(job, engine.threads), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                 total += engine.run(order[done * recipe.batch_size : until * recipe.batch_size], numbers[done:until])
                 finite = math.isfinite(total) and (until < batches or is_finite(net))
             done, seconds = until, seconds + time.perf_counter() - began
@@ -174,7 +180,7 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 job.state.restore(before)
                 run_on = engine.threads
                 del engine  # it may hold a copy of the data, and the replay makes its own
-                with threads(run_on), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
+                with _computing(job, run_on), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                     batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
                 job.state.restore(before)
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
@@ -185,7 +191,7 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 began = time.perf_counter()
         cost, accuracy = None, None
         if held_out is not None:
-            with threads(for_evaluation):
+            with _computing(job, for_evaluation):
                 cost, accuracy = _evaluated(net, held_out, epoch)
         if cost is not None and not math.isfinite(cost) and not warned:
             warned = True
@@ -196,6 +202,13 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 stacklevel=2,
             )
         yield Record(epoch, total / m, cost, accuracy, seconds, m / seconds, Position(epoch + 1))
+
+
+@contextmanager
+def _computing(job: Job, count: int) -> Iterator[None]:
+    """On so many threads, and in the job's own precision, whatever autocast the caller is in."""
+    with threads(count), torch.autocast(job.data[0].device.type, enabled=False):
+        yield
 
 
 @contextmanager
@@ -242,14 +255,15 @@ def _evaluate(net: Network, held_out: HeldOut) -> tuple[float, float | None]:
     x, y, labels = held_out
     rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * sum(net.sizes)))
     total = torch.zeros((), dtype=torch.float64, device=x.device)
-    right = torch.zeros((), dtype=torch.int64, device=x.device)
+    known_right = torch.zeros((), dtype=torch.int64, device=x.device)
     for chunk in (slice(first, first + rows) for first in range(0, len(x), rows)):
         trace = feed_forward(net, x[chunk], lean=True)
         total += batch_cost(net, trace, y[chunk])
         if labels is not None:  # an output that is NaN has no class
-            known = ~trace.a[-1].isnan().any(-1)
-            right += (known & (predicted_class(trace.a[-1]) == labels[chunk])).sum()
-    return total.item() / len(x), None if labels is None else right.item() / len(x)
+            a = trace.a[-1]
+            known = ~a.isnan().any(-1, keepdim=labels.ndim > 1)
+            known_right += (known & right(a, labels[chunk])).sum()
+    return total.item() / len(x), None if labels is None else known_right.item() / labels.numel()
 
 
 @torch.inference_mode()
