@@ -179,7 +179,7 @@ def one_hot(y: Tensor, n_out: int, dtype: torch.dtype) -> Tensor:
     """Class indices (…, m) as rows (…, m, n_out) of zeros and a one. One output tells two classes: as its 0 or 1."""
     if n_out == 1:
         return y.unsqueeze(-1).to(dtype)
-    return (y.unsqueeze(-1) == torch.arange(n_out, dtype=torch.int64, device=y.device)).to(dtype)
+    return (y.long().unsqueeze(-1) == torch.arange(n_out, dtype=torch.int64, device=y.device)).to(dtype)
 
 
 def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:

@@ -84,7 +84,6 @@ class Network:
                 f"{self.cost_function.name} is the cost of {output.name} outputs, not of {self.activations[-1].name}: "
                 f"leave output out, or use cost='quadratic'"
             )
-        _try_own_functions(self)
 
     def __repr__(self) -> str:
         w, names = self.layers[0].w, ", ".join(f.name for f in self.activations)
@@ -139,7 +138,9 @@ class Network:
         for n_in, n_out, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
             w, b = INITIALISERS[init or activation.init](n_in, n_out, rng)
             layers.append(Layer(w.to(device, dtype), b.to(device, dtype)))
-        return cls(tuple(layers), tuple(activations), cost)
+        net = cls(tuple(layers), tuple(activations), cost)
+        try_own_functions(net)
+        return net
 
     @property
     def sizes(self) -> list[int]:
@@ -336,7 +337,7 @@ def right(a: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _try_own_functions(net: Network) -> None:
+def try_own_functions(net: Network) -> None:
     """Raises ValueError, with its name, for an own activation or cost that fails or changes shape or dtype."""
     z = [b.new_zeros((*b.shape[:-1], 2, b.shape[-1])) for _, b in net.layers]
     for f, z_l in zip(net.activations, z, strict=True):

@@ -49,15 +49,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def by_size(multiplications: Callable[..., int]) -> Callable[[F], F]:
-    """Lets a function run on as many threads as what it does is worth, which `multiplications` says of its arguments.
+    """Lets a function of a network run on as many threads as what it does is worth, and in the network's own dtype.
 
-    They are as the caller gave them, checked by nobody.
+    multiplications says what it does, of its arguments as the caller gave them, checked by nobody. An autocast that the
+    caller is in would have products of another dtype.
     """
 
     def decorator(function: F) -> F:
         @wraps(function)
         def sized(*args: Any, **kwargs: Any) -> Any:
-            with threads(fitting(multiplications(*args, **kwargs))):
+            device = (args[0] if args else kwargs["net"]).layers[0].w.device.type
+            with threads(fitting(multiplications(*args, **kwargs))), torch.autocast(device, enabled=False):
                 return function(*args, **kwargs)
 
         return sized  # pyright: ignore[reportReturnType]

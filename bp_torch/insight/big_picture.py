@@ -17,6 +17,7 @@ class Change(NamedTuple):
     true: list[float]
 
 
+@torch.no_grad()
 def cost_changes(net: Network, x: Tensor, y: Tensor, weight: tuple[int, int, int], steps: Sequence[float]) -> Change:
     """ΔC for each Δw of one weight w_jk: (∂C/∂w) Δw by backpropagation, and C(w + Δw) − C(w) by two forward passes.
 

@@ -61,6 +61,7 @@ class Check(NamedTuple):
         return "\n".join(lines)
 
 
+@torch.no_grad()
 def check(
     net: Network,
     x: Tensor,

@@ -42,6 +42,7 @@ def direct_feedback_alignment(net: Network, *, seed: int = 0, matrices: Mapping[
     return lambda l, delta, top, sigma_prime: hidden_error(fixed[l], top, sigma_prime)
 
 
+@torch.no_grad()
 @by_size(multiplications)
 def angles(net: Network, x: Tensor, y: Tensor, feedback: Feedback) -> list[float]:
     """The angle in degrees between each hidden layer's error by `feedback` and by BP2: its mean over the examples.

@@ -23,6 +23,7 @@ class ErrorNorms(NamedTuple):
     of_examples: list[float]
 
 
+@torch.no_grad()
 @by_size(multiplications)
 def error_norms(net: Network, x: Tensor, y: Tensor) -> ErrorNorms:
     """The size of each hidden layer's error for the examples x (m, n_0), y class indices (m,) or a matrix (m, n_L).
@@ -49,6 +50,7 @@ class Slopes(NamedTuple):
     pairs: Tensor
 
 
+@torch.no_grad()
 @by_size(multiplications)
 def slopes(net: Network, x: Tensor, y: Tensor, layer: int, *, bins: int = 10) -> Slopes:
     """How |∂C_x/∂w_jk| = |a_k| |δ_j| (BP4 for one example) depends on a_k and on σ′(z_j), in a layer of the network.

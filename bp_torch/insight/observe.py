@@ -19,6 +19,7 @@ MOST_WEIGHTS = 3000  # that are kept of the layers above the first, so that BP2 
 MOST_NEURONS = 320  # whose values are kept for every followed example, over all layers: 4 kB each in a run of 30 epochs
 
 
+@torch.no_grad()
 def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
     """What one forward and one backward pass over the probe, and one over the followed examples, show.
 

@@ -73,6 +73,7 @@ class Influential(NamedTuple):
     indices: Tensor
 
 
+@torch.no_grad()
 @by_size(multiplications)
 def gradient_norms(
     net: Network, x: Tensor, y: Tensor, *, by_layer: bool = False, block_size: int | None = None
@@ -91,6 +92,7 @@ def gradient_norms(
     return result
 
 
+@torch.no_grad()
 @by_size(multiplications)
 def clipped_sum(
     net: Network, x: Tensor, y: Tensor, max_norm: float, *, block_size: int | None = None
@@ -110,6 +112,7 @@ def clipped_sum(
     return tuple(sums)
 
 
+@torch.no_grad()
 @by_size(multiplications)
 def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> tuple[Layer, ...]:
     """The mean over the examples of (∂C_x/∂w)² and (∂C_x/∂b)², elementwise, in the shape of `net.layers`.
@@ -125,6 +128,7 @@ def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None 
     return blocks.mean(sums, x.shape[0])
 
 
+@torch.no_grad()
 @by_size(multiplications)
 def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> NoiseScale:
     """The gradient noise scale B = tr Σ / |G|², and the batch size it advises: B, where noise equals gradient.
@@ -161,6 +165,7 @@ def _pairs(net: Network, *given: object, **named: object) -> int:
     return max(rows, default=0) * min(rows, default=0) * sum(net.sizes)
 
 
+@torch.no_grad()
 @by_size(_pairs)
 def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, block_size: int | None = None) -> Tensor:
     """The Gram matrix of the gradients, ∇C_x · ∇C_x′: (m, m), or (m, m′) against the examples of `other`.
@@ -173,6 +178,7 @@ def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, b
     return blocks.matrix(partial(blocks.gradients, net), (x, y), other, rows)
 
 
+@torch.no_grad()
 @by_size(_pairs)
 def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int | None = None) -> Tensor:
     """The empirical neural tangent kernel of the outputs' weighted inputs zᴸ: (m, m), or (m, m′) against `other`.
@@ -188,6 +194,7 @@ def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int
     return blocks.matrix(partial(blocks.output_gradients, net), (x,), (x if other is None else other,), rows)
 
 
+@torch.no_grad()
 @by_size(_pairs)
 def influence(
     net: Network, train: Examples, test: Examples, *, similarity: str = "dot", block_size: int | None = None
@@ -203,6 +210,7 @@ def influence(
     return blocks.matrix(partial(blocks.gradients, net), test, train, rows, cosine)
 
 
+@torch.no_grad()
 @by_size(_pairs)
 def top_influences(
     net: Network, train: Examples, test: Examples, k: int, *, similarity: str = "dot", block_size: int | None = None

@@ -30,6 +30,7 @@ class Times(NamedTuple):
     differenced: int
 
 
+@torch.no_grad()
 def differences(net: Network, x: Tensor, y: Tensor, weights: Iterable[int] | None = None) -> list[float]:
     """∂C/∂w ≈ [C(w + Δw) − C(w)] / Δw for one weight after the other: a forward pass each, and one before all.
 

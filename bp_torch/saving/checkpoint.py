@@ -76,9 +76,11 @@ def save(
     if not isinstance(net, Network):
         raise ValueError(f"save takes a path and a network, in this order, and the second is a {type(net).__name__}")
     names = [f.name for f in net.activations]
-    own_cost = COSTS.get(net.cost_function.name) != net.cost_function
-    if own_cost or _activations(names, net.cost_function) != net.activations:
-        raise ValueError("only the package's own activations and costs can be saved: save the tensors of net.layers")
+    if COSTS.get(net.cost_function.name) != net.cost_function:
+        raise ValueError(_unregistered("cost", net.cost_function.name))
+    for f in net.activations:
+        if _activations([f.name], net.cost_function) != (f,):
+            raise ValueError(_unregistered("activation", f.name))
     if net.layers[0].w.ndim != 2:
         raise ValueError("save takes one network at a time: save the networks of a stack one after the other")
     if not is_finite(net):
@@ -95,6 +97,7 @@ def save(
         "activations": names,
         "cost": net.cost_function.name,
     }
+    _check_keys(run["settings"])
     described = {"sha256": ZEROS, "format": FORMAT, "network": network, "run": run}
     try:
         text = json.dumps(described, allow_nan=False)
@@ -208,10 +211,12 @@ def _read(content: bytes) -> Checkpoint:
 
 def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:
     """The network, its tensors taken out of `tensors`."""
-    sizes, names, cost = described["sizes"], described["activations"], COSTS[described["cost"]]
+    sizes, names, cost = described["sizes"], described["activations"], COSTS.get(described["cost"])
+    if cost is None:
+        raise ValueError(f"it names a cost that is not known, {described['cost']!r}: register it first, see bp.Cost")
     activations = _activations(names, cost)
     if activations is None:
-        raise ValueError(f"it names an activation that is not known, in {names}")
+        raise ValueError(f"it names an activation that is not known, in {names}: register it first, see bp.Activation")
     taken = [Layer(*(tensors.pop(f"layers.{l}.{name}") for name in "wb")) for l in range(len(names))]
     shapes = [(layer.w.shape, layer.b.shape) for layer in taken]
     wanted = [((n_out, n_in), (n_out,)) for n_in, n_out in pairwise(sizes)]
@@ -227,12 +232,30 @@ def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:
     return net
 
 
+def _unregistered(kind: str, name: str) -> str:
+    return (
+        f"the {kind} {name!r} is not registered, so a file can't refer to it by name: set "
+        f"bp.{kind.upper()}S[{name!r}] to it, here and before the file is loaded"
+    )
+
+
 def _activations(names: list[str], cost: Cost) -> tuple[Activation, ...] | None:
     """The entries of these names, with the cost's own output activation among them; None if one is not known."""
     known = ACTIVATIONS if cost.output is None else {**ACTIVATIONS, cost.output.name: cost.output}
     return tuple(known[name] for name in names) if set(names) <= set(known) else None
 
 
+def _check_keys(value: Any) -> None:
+    """Raises ValueError for a key that is not text: JSON would give it back as text."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"the keys of settings must be text, as JSON's are, not {key!r}: give str({key!r})")
+    if isinstance(value, (Mapping, list, tuple)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            _check_keys(each)
+
+
 def _named(layers: Iterable[Layer]) -> Iterable[tuple[str, Tensor]]:
     fields = ((f"layers.{l}.{name}", t) for l, layer in enumerate(layers) for name, t in layer._asdict().items())
-    return ((name, t.contiguous()) for name, t in fields)
+    return ((name, t.detach().clone(memory_format=torch.contiguous_format)) for name, t in fields)

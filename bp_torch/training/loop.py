@@ -22,6 +22,7 @@ from bp_torch.network import (
     mean_cost,
     multiplications,
     right,
+    try_own_functions,
 )
 from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
 from bp_torch.state import Position, State, checked_position, is_finite
