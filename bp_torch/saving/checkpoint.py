@@ -77,10 +77,10 @@ def save(
         raise ValueError(f"save takes a path and a network, in this order, and the second is a {type(net).__name__}")
     names = [f.name for f in net.activations]
     if COSTS.get(net.cost_function.name) != net.cost_function:
-        raise ValueError(_unregistered("cost", net.cost_function.name))
+        raise ValueError(_unregistered(net.cost_function.name, "bp.COSTS"))
     for f in net.activations:
         if _activations([f.name], net.cost_function) != (f,):
-            raise ValueError(_unregistered("activation", f.name))
+            raise ValueError(_unregistered(f.name, "bp.ACTIVATIONS"))
     if net.layers[0].w.ndim != 2:
         raise ValueError("save takes one network at a time: save the networks of a stack one after the other")
     if not is_finite(net):
@@ -232,10 +232,10 @@ def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:
     return net
 
 
-def _unregistered(kind: str, name: str) -> str:
+def _unregistered(name: str, table: str) -> str:
     return (
-        f"the {kind} {name!r} is not registered, so a file can't refer to it by name: set "
-        f"bp.{kind.upper()}S[{name!r}] to it, here and before the file is loaded"
+        f"{name!r} is an own one and not in {table}, where a file's names are looked up: set {table}[{name!r}] to it, under "
+        "a name of its own, here and before the file is loaded; or save the tensors of net.layers"
     )
 
 

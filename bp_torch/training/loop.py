@@ -31,6 +31,7 @@ from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines.eager import replay
 from bp_torch.training.job import Job
+from bp_torch.training.precision import products_in
 from bp_torch.training.step import batch_cost, numbers_table
 
 EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at a time
