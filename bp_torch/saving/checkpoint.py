@@ -234,8 +234,8 @@ def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:
 
 def _unregistered(name: str, table: str) -> str:
     return (
-        f"{name!r} is an own one and not in {table}, where a file's names are looked up: set {table}[{name!r}] to it, under "
-        "a name of its own, here and before the file is loaded; or save the tensors of net.layers"
+        f"{name!r} is an own one and not in {table}, where a file's names are looked up: set {table}[{name!r}] to it, "
+        "under a name of its own, here and before the file is loaded; or save the tensors of net.layers"
     )
 
 

@@ -116,7 +116,7 @@ def test_own_entries_cant_be_saved_by_name(tmp_path: Path) -> None:
     cube = bp.Activation("cube", lambda z: z**3, lambda z, a: 3 * z * z)
     impostor = bp.Activation("relu", lambda z: z, lambda z, a: torch.ones_like(a))
     for own in (cube, impostor):
-        with pytest.raises(ValueError, match="under a name of its own, .* or save the tensors of net"):
+        with pytest.raises(ValueError, match=r"under a name of its own, .* or save the tensors of net"):
             bp.save(tmp_path / NAME, bp.Network.create([5, 4, 3], hidden=own))
     assert not list(tmp_path.iterdir())
 
