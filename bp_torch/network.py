@@ -331,8 +331,13 @@ def class_labels(y: Tensor) -> Tensor | None:
 
 
 def right(a: Tensor, labels: Tensor) -> Tensor:
-    """Which outputs a (…, m, n_L) are right: of each example (…, m) for classes, else of each output (…, m, n_L)."""
-    return (a > 0.5) == labels if labels.dtype == torch.bool else predicted_class(a) == labels
+    """Which outputs a (…, m, n_L) are right: of each example (…, m) for classes, else of each output (…, m, n_L).
+
+    An output that is NaN is not.
+    """
+    if labels.dtype == torch.bool:
+        return ((a > 0.5) == labels) & ~a.isnan()
+    return (predicted_class(a) == labels) & ~a.isnan().any(-1)
 
 
 @torch.no_grad()

@@ -257,15 +257,13 @@ def _evaluate(net: Network, held_out: HeldOut) -> tuple[float, float | None]:
     x, y, labels = held_out
     rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * sum(net.sizes)))
     total = torch.zeros((), dtype=torch.float64, device=x.device)
-    known_right = torch.zeros((), dtype=torch.int64, device=x.device)
+    hits = torch.zeros((), dtype=torch.int64, device=x.device)
     for chunk in (slice(first, first + rows) for first in range(0, len(x), rows)):
         trace = feed_forward(net, x[chunk], lean=True)
         total += batch_cost(net, trace, y[chunk])
-        if labels is not None:  # an output that is NaN has no class
-            a = trace.a[-1]
-            known = ~a.isnan().any(-1, keepdim=labels.ndim > 1)
-            known_right += (known & right(a, labels[chunk])).sum()
-    return total.item() / len(x), None if labels is None else known_right.item() / labels.numel()
+        if labels is not None:
+            hits += right(trace.a[-1], labels[chunk]).sum()
+    return total.item() / len(x), None if labels is None else hits.item() / labels.numel()
 
 
 @torch.inference_mode()
