@@ -234,18 +234,18 @@ def reached(name: str, y: Tensor, reach: tuple[float, float], output: str, sums_
     """
     low, high = reach
     rounding = 8 * torch.finfo(y.dtype).eps
-    beyond = ((y < low - rounding) | (y > high + rounding)) & y.isfinite()
-    if bool(beyond.any()):
-        row, column = beyond.nonzero()[0].tolist()
+    within = ((y >= low - rounding) & (y <= high + rounding)) | ~y.isfinite()
+    if not bool(within.all()):
+        row, column = (~within).nonzero()[0].tolist()
         bounds = f"from {low:g} to {high:g}" if high < math.inf else f"{low:g} and more"
         raise ValueError(
             f"{name}: y[{row}, {column}] is {y[row, column]:g}, and {output} outputs are {bounds}: scale the targets, "
             "or make the network with cost='quadratic' and output='identity'"
         )
     sums = y.double().sum(-1)
-    wrong = ((sums - 1).abs() > y.shape[-1] * torch.finfo(y.dtype).eps ** 0.5) & sums.isfinite()
-    if sums_to_one and bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
+    whole = ((sums - 1).abs() <= y.shape[-1] * torch.finfo(y.dtype).eps ** 0.5) | ~sums.isfinite()
+    if sums_to_one and not bool(whole.all()):
+        row = int((~whole).nonzero()[0])
         raise ValueError(
             f"{name}: y[{row}] sums to {sums[row]:g}, and the targets of {output} outputs are shares that sum to 1: "
             "divide each row by its sum, or use cost='binary_cross_entropy' for several classes at once"

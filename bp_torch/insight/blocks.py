@@ -134,7 +134,7 @@ def directions(pairs: Iterable[Pair]) -> tuple[list[Direction], Tensor]:
     inverse = torch.where(norms > 0, norms.reciprocal(), 0)
     result = []
     for (delta, a), size in zip(pairs, sizes, strict=True):
-        huge = bool((size > 1 / _safe(a.dtype)).any())  # then a is scaled too, and δ takes its size over
+        huge = not bool((size < 1 / _safe(a.dtype)).all())  # then a is scaled too, and δ takes its size over
         scale = (inverse * size if huge else inverse).clamp(max=torch.finfo(a.dtype).max).to(a.dtype)
         one = size.reciprocal().to(a.dtype) if huge else torch.ones_like(a[:, 0])
         a = (a / size.unsqueeze(-1)).to(a.dtype) if huge else a
