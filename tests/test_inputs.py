@@ -354,6 +354,14 @@ def test_within_autocast_everything_is_in_the_networks_own_dtype(name: str) -> N
         same(QUANTITIES[name](network(), X, Y), wanted)
 
 
+@pytest.mark.parametrize("cost", bp.COSTS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_training_within_inference_mode_is_training(engine: str, cost: str) -> None:
+    wanted = costs(network(cost=cost), engine=engine)
+    with torch.inference_mode():
+        assert costs(network(cost=cost), engine=engine) == wanted
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_training_within_autocast_is_in_the_networks_own_dtype(engine: str) -> None:
     wanted = costs(network(), engine=engine, validation=(X, Y))

@@ -337,3 +337,16 @@ def test_real_valued_targets_have_no_accuracy_where_those_held_out_are_zeros_and
     classes = (x, (x > 0).to(x.dtype))
     (record,) = bp.train(net, classes, epochs=1, lr=0.01, validation=ends)
     assert record.validation_accuracy is not None
+
+
+@pytest.mark.parametrize("hidden", ["sigmoid", "relu", "gelu"])
+@pytest.mark.parametrize(
+    ("cost", "output"),
+    [("quadratic", None), ("quadratic", "identity"), ("binary_cross_entropy", None), ("softmax_cross_entropy", None)],
+)
+def test_the_rate_left_out_fits_what_is_trained(hidden: str, cost: str, output: str | None) -> None:
+    net = bp.Network.create([64, 30, 10], hidden=hidden, cost=cost, output=output)
+    engine = "eager" if hidden == "gelu" else "native"
+    *_, last = bp.train(net, bp.data.digits("train"), validation=bp.data.digits("test"), epochs=10, engine=engine)
+    assert last.validation_accuracy is not None
+    assert last.validation_accuracy > 0.8

@@ -144,6 +144,7 @@ def record_step(key: _Key) -> Tape:
     return record(run, _examples(shapes, key.dtype, computed=key.m * sum(key.sizes)))
 
 
+@torch.inference_mode(False)  # inference tensors would be recorded by coarser operations
 def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int = 0, computed: int = 0) -> list[Tensor]:
     """Tensors of these shapes to record with: random ones, or, of much memory, ones that are shapes alone.
 
