@@ -8,13 +8,16 @@ What is printed computes what torch does, operation by operation and type by typ
 """
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
+from weakref import proxy
 
 import torch
 from torch import Tensor
@@ -91,8 +94,8 @@ def source(job: Job) -> str:
     dtype = net.layers[0].w.dtype
     try:
         functions = records(net, job.recipe.batch_size)
-        keys = [_Key(tuple(net.sizes), dtype, NUMBERS, m, functions, net) for m in job.sizes_of_batches]
-        printed = [_function(key) for key in keys]
+        keys = [_Key(tuple(net.sizes), dtype, NUMBERS, m, functions, proxy(net)) for m in job.sizes_of_batches]
+        printed = [_once(key) for key in keys]
     except UnprintableError as error:
         raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
     return "\n".join([f"typedef {REAL[dtype]} real;", *_headers(), *printed])
@@ -154,6 +157,19 @@ def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int =
         return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
     rng = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]
+
+
+_printing: dict[_Key, Lock] = {}  # of several threads that need a step, one prints it
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_printing.clear)
+
+
+def _once(key: _Key) -> str:
+    with _printing.setdefault(key, Lock()):
+        try:
+            return _function(key)
+        finally:
+            _printing.pop(key, None)
 
 
 @lru_cache(maxsize=64)

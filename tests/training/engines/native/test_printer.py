@@ -1,7 +1,9 @@
 """What is printed, how often, and what can't be."""
 
+import gc
 import math
 import random
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -221,3 +223,12 @@ def test_recording_a_large_step_takes_no_memory_for_it() -> None:
     """Its hidden layer is of 4 TB: it is printed, and whether memory holds it is checked later."""
     net = bp.Network.create([1, 1000, 1], hidden="relu")
     printer.source(job(net, 10**9, batch_size=10**9))
+
+
+def test_what_is_kept_of_a_step_keeps_no_network() -> None:
+    net = bp.Network.create([5, 4, 3])  # of sizes that no other test prints
+    seen = weakref.ref(net)
+    list(bp.train(net, data(net), epochs=1, batch_size=BATCH, engine="native"))
+    del net
+    gc.collect()
+    assert seen() is None
