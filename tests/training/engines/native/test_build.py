@@ -93,6 +93,7 @@ def test_what_is_no_compiler_is_named_and_auto_goes_around_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, script: str, message: str
 ) -> None:
     compiler_that(monkeypatch, tmp_path, script)
+    monkeypatch.chdir(tmp_path)  # for what it writes where it is asked what it is
     net = network(("sigmoid", "quadratic", "sigmoid"))
     with pytest.raises(bp.EngineError, match=message):
         list(bp.train(net, data(net), epochs=1, engine="native"))
