@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS, Activation
-from bp_torch.costs import COSTS, Cost
+from bp_torch.costs import COSTS, SOFTMAX, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.threads import by_size
@@ -340,16 +340,36 @@ def right(a: Tensor, labels: Tensor) -> Tensor:
     return (predicted_class(a) == labels) & ~a.isnan().any(-1)
 
 
-@torch.no_grad()
+_PACKAGE = {
+    id(each): each for each in (*ACTIVATIONS.values(), SOFTMAX, *COSTS.values())
+}  # before users register theirs
+
+
+def is_own(function: Activation | Cost) -> bool:
+    """Whether it is a user's, registered or not, and none of the package's."""
+    return id(function) not in _PACKAGE
+
+
+def own_functions(net: Network) -> list[Activation | Cost]:
+    """The activations and the cost of a network that are a user's."""
+    return [each for each in (*net.activations, net.cost_function) if is_own(each)]
+
+
 def try_own_functions(net: Network) -> None:
     """Raises ValueError, with its name, for an own activation or cost that fails or changes shape or dtype."""
+    if own_functions(net):
+        _try_functions(net)
+
+
+@torch.no_grad()
+def _try_functions(net: Network) -> None:
     z = [b.new_zeros((*b.shape[:-1], 2, b.shape[-1])) for _, b in net.layers]
+    cost, last = net.cost_function, net.activations[-1]
     for f, z_l in zip(net.activations, z, strict=True):
-        if ACTIVATIONS.get(f.name) is not f and f is not net.cost_function.output:
+        if is_own(f) and f is not cost.output:
             a = checks.result_of(f"the activation {f.name!r}", z_l, f.f, z_l)
             checks.result_of(f"the derivative of {f.name!r}", z_l, f.derivative, z_l, a)
-    cost, last = net.cost_function, net.activations[-1]
-    if COSTS.get(cost.name) is not cost:
+    if is_own(cost):
         a = last.f(z[-1])
         checks.result_of(f"the value of {cost.name!r}", z[-1][..., 0], cost.value, z[-1], a, a)
         checks.result_of(f"the error of {cost.name!r}", z[-1], cost.error, last, z[-1], a, a)

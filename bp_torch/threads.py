@@ -6,9 +6,10 @@ hundreds of times as long as a small computation does.
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from threading import Lock
 from typing import Any, TypeVar
 
 import torch
@@ -77,6 +78,21 @@ def _set(count: int) -> None:
         setter(count)
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
+
+
+_held: dict[object, Lock] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_held.clear)
+
+
+@contextmanager
+def alone(key: Hashable) -> Iterator[None]:
+    """One thread of Python at a time for each key."""
+    with _held.setdefault(key, Lock()):
+        try:
+            yield
+        finally:
+            _held.pop(key, None)
 
 
 _pools: dict[int | None, Callable[[int], int]] = {}

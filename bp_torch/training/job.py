@@ -38,8 +38,8 @@ class Job(NamedTuple):
     @property
     def sizes_of_batches(self) -> list[int]:
         """The sizes that occur: one, or two where the last batch is smaller."""
-        sizes = self.batch_sizes
-        return list(dict.fromkeys([int(sizes[0]), int(sizes[-1])]))
+        m, batch_size = len(self.data[0]), self.recipe.batch_size
+        return list(dict.fromkeys([batch_size, (m - 1) % batch_size + 1]))
 
     @property
     def operations(self) -> int:

@@ -9,7 +9,7 @@ from jobs import job
 import bp_torch as bp
 from bp_torch.training import engines, memory
 from bp_torch.training.engines.native import engine as native_engine
-from bp_torch.training.engines.native import printer
+from bp_torch.training.engines.native import source
 
 WIDE, ROWS = [4, 20_000, 2], 110_000  # a hidden layer's activations alone are 2.2e9 elements
 
@@ -54,7 +54,7 @@ def test_auto_goes_on_as_eager_where_eager_has_room(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("sizes", [WIDE, [20_000, 2]], ids=str)
 def test_a_workspace_of_more_than_2_to_the_31_elements_is_counted_right(sizes: list[int]) -> None:
     """Of x, y, and what the step computes, each in rows of whole lines of 16 floats."""
-    library = native_engine._library(printer.source(wide("native", sizes)), 1)
+    library = native_engine._library(source.of(wide("native", sizes)), 1)
     elements = native_engine._elements(library, ROWS)
     widest = -(-max(sizes) // 16) * 16 * ROWS
     assert 2**31 < widest < elements < 4 * widest

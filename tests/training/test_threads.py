@@ -11,7 +11,7 @@ from jobs import job
 import bp_torch as bp
 from bp_torch.runs.config import Config
 from bp_torch.training import engines
-from bp_torch.training.engines.native import printer
+from bp_torch.training.engines.native import source
 from bp_torch.training.job import Job, Run
 
 SMALL, LARGE = [20, 6], [2000, 2000, 6]
@@ -125,12 +125,12 @@ def test_trainings_in_several_threads_are_those_in_turn(engine: str) -> None:
 
 
 def test_a_step_that_several_threads_need_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, record = [], printer.record_step
-    monkeypatch.setattr(printer, "record_step", lambda key: keys.append(key) or record(key))
+    sizes, record = [], source.record_step
+    monkeypatch.setattr(source, "record_step", lambda kind, m: sizes.append(m) or record(kind, m))
     nets = [bp.Network.create([9, 7, 3], seed=seed) for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda net: list(bp.train(net, data([9, 3]), epochs=1, engine="native")), nets))
-    assert len(keys) == 1
+    assert len(sizes) == 1
 
 
 def test_a_thread_that_begins_during_a_training_has_the_users_number() -> None:

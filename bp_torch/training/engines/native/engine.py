@@ -2,16 +2,14 @@
 
 import ctypes
 import math
-import os
 from functools import lru_cache
-from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bp_torch.threads import end_before_fork
-from bp_torch.training.engines.native import printer
+from bp_torch.threads import alone, end_before_fork
+from bp_torch.training.engines.native import source
 from bp_torch.training.engines.native.build import build, compiler
 from bp_torch.training.job import Job, Run
 from bp_torch.training.memory import check_memory
@@ -19,19 +17,15 @@ from bp_torch.training.memory import check_memory
 ALIGNMENT = 64  # bytes: the widest vector, and the alignment of torch's own memory on the CPU
 CALL_OPERATIONS = 2_000_000_000  # a call trains for about 50 ms, so that an interrupt is soon noticed
 
-_building: dict[str, Lock] = {}  # by source: of several threads that need a library, one compiles it
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_building.clear)
-
 
 def why_not(job: Job) -> str | None:
     """Why this engine can't run the job, or None. Raises EngineError for functions that can't be printed."""
     w = job.state.net.layers[0].w
-    if w.device.type != "cpu" or w.dtype not in printer.REAL or job.recipe.precision != "dtype":
+    if w.device.type != "cpu" or w.dtype not in source.REAL or job.recipe.precision != "dtype":
         return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype'"
     if compiler() is None:
         return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
-    printer.source(job)
+    source.of(job)
     return None
 
 
@@ -45,16 +39,16 @@ def native(job: Job) -> Run:
     addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
 
     @lru_cache(maxsize=1)
-    def steps(source: str) -> dict[int, tuple[Any, Tensor]]:
+    def steps(code: str) -> dict[int, tuple[Any, Tensor]]:
         """For each size of batch its function and its workspace."""
-        library = _library(source, threads)
+        library = _library(code, threads)
         elements = {m: _elements(library, m) for m in job.sizes_of_batches}
         check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
         return {
             m: (_function(library, m), torch.zeros(count, dtype=x.dtype, device="cpu")) for m, count in elements.items()
         }
 
-    steps(printer.source(job))
+    steps(source.of(job))
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 
     def train(function: Any, workspace: Tensor, order: Tensor, numbers: Tensor) -> float:
@@ -72,7 +66,7 @@ def native(job: Job) -> Run:
 
     @torch.inference_mode()
     def run(order: Tensor, numbers: Tensor) -> float:
-        now = steps(printer.source(job))  # what the network's functions look up may have changed
+        now = steps(source.of(job))  # what the network's functions look up may have changed
         for mine, given in zip((x, y), job.data, strict=True):
             if mine is not given:  # a copy, of data that the caller may have changed since
                 mine.copy_(given)
@@ -96,17 +90,16 @@ def native(job: Job) -> Run:
     return run
 
 
-def _library(source: str, threads: int) -> ctypes.CDLL:
-    with _building.setdefault(source, Lock()):
-        library = build(source, threads)
-    _building.pop(source, None)
+def _library(code: str, threads: int) -> ctypes.CDLL:
+    with alone(code):  # of several threads that need a library, one compiles it
+        library = build(code, threads)
     if threads > 1:
         end_before_fork(library)
     return library
 
 
 def _function(library: ctypes.CDLL, m: int) -> Any:
-    """run_m with its types: see `printer.source`."""
+    """run_m with its types: see `source.of`."""
     function = getattr(library, f"run_{m}")
     pointer = ctypes.c_void_p
     function.argtypes = [pointer, pointer, pointer, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int]

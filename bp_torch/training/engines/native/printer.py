@@ -1,30 +1,20 @@
-"""Prints the training step as C++: the step itself, recorded as torch operations, so that no formula is written twice.
+"""Prints the operations of a recorded step as C++ statements.
 
-The record holds some forty kinds of operations. Products become calls of products.h. An elementwise operation is folded
-into the one that uses it, and each loop that is left writes one matrix. In the C++, x and y are the batch, n0, n1, …
-the step's numbers, p0, p1, … the parameters, and v0, v1, … are what the step computes, in one workspace.
+There are some forty kinds of operations. Products become calls of products.h. An elementwise operation is folded into
+the one that uses it, and each loop that is left writes one matrix. In the C++, x and y are the batch, n0, n1, … the
+step's numbers, p0, p1, … the parameters, and v0, v1, … are what the step computes, in one workspace.
 
 What is printed computes what torch does, operation by operation and type by type; what can't be is an UnprintableError.
 """
 
-import math
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
-from itertools import pairwise
-from pathlib import Path
-from threading import Lock
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
-from weakref import proxy
 
 import torch
-from torch import Tensor
 from torch.fx import Graph, Node
 
-from bp_torch.network import Layer, Network
-from bp_torch.state import State
 from bp_torch.training.engines.native.operations import (
     ARITHMETIC,
     COMPARISONS,
@@ -40,12 +30,8 @@ from bp_torch.training.engines.native.operations import (
     aten,
     number,
 )
-from bp_torch.training.engines.native.record import Tape, graph_of, kind, record
-from bp_torch.training.job import Job
-from bp_torch.training.step import Batch, batch_cost, step
+from bp_torch.training.engines.native.record import kind
 
-HEADERS = [Path(__file__).with_name(name) for name in ("products.h", "rows.h")]
-REAL = {torch.float32: "float", torch.float64: "double"}
 NO_VALUES = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "size"}
 """Arguments that say what a result is like, and not what is in it: the record holds the result's shape and dtype."""
 
@@ -59,164 +45,7 @@ class Matrix(NamedTuple):
     transposed: bool = False
 
 
-class _Own(NamedTuple):
-    """A function that the network brings along: what it is, for messages, and the shapes of its arguments."""
-
-    what: str
-    function: Callable[..., object]
-    shapes: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class _Key:
-    """All that the printed step on a batch of m examples depends on. functions: the records of the network's own."""
-
-    sizes: tuple[int, ...]
-    dtype: torch.dtype
-    numbers: int
-    m: int
-    functions: tuple[Tape, ...]
-    net: Network = field(compare=False, hash=False)
-
-
-NUMBERS = 1  # scalars of a step: see `numbers_table`
-ELEMENTS = 1_000_000  # in a record: above that, its tensors have no memory
-
-
-def source(job: Job) -> str:
-    """A C++ file with a function run_m for each size m of the job's batches: m examples, some steps, Σ_x C_x.
-
-    What was printed is kept, by all that it depends on. The network's functions may look up what changes from call to
-    call (a slope that the caller anneals, say), so that each is recorded anew, which takes some microseconds. Raises
-    UnprintableError, with the function's name, where one does what can't be printed.
-    """
-    net = job.state.net
-    dtype = net.layers[0].w.dtype
-    try:
-        functions = records(net, job.recipe.batch_size)
-        keys = [_Key(tuple(net.sizes), dtype, NUMBERS, m, functions, proxy(net)) for m in job.sizes_of_batches]
-        printed = [_once(key) for key in keys]
-    except UnprintableError as error:
-        raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
-    return "\n".join([f"typedef {REAL[dtype]} real;", *_headers(), *printed])
-
-
-@cache
-def _headers() -> list[str]:
-    return [header.read_text(encoding="utf-8") for header in HEADERS]
-
-
-def records(net: Network, m: int, seed: int = 0) -> tuple[Tape, ...]:
-    """What each of the network's functions does to a batch of m examples, on random arguments."""
-    return tuple(tape for _, tape in _recorded(net, m, seed))
-
-
-def _recorded(net: Network, m: int, seed: int) -> Iterator[tuple[_Own, Tape]]:
-    dtype = net.layers[0].w.dtype
-    for own in {(id(own.function), own.shapes): own for own in _functions(net, m)}.values():
-        try:
-            yield own, record(own.function, _examples(own.shapes, dtype, seed))
-        except UnprintableError as error:
-            raise UnprintableError(f"{own.what} ({error})") from error
-
-
-def _functions(net: Network, m: int) -> Iterator[_Own]:
-    cost, output = net.cost_function, net.activations[-1]
-    for l, f in enumerate(net.activations):
-        shape = (m, net.sizes[l + 1])
-        yield _Own(f"the activation {f.name!r}", f.f, (shape,))
-        if l + 1 < len(net.activations):
-            yield _Own(f"the derivative of the activation {f.name!r}", f.derivative, (shape, shape))
-    shapes = ((m, net.sizes[-1]),) * 3
-    yield _Own(f"the cost {cost.name!r}", cost.value, shapes)
-    yield _Own(f"the error of the cost {cost.name!r} with {output.name!r} outputs", partial(cost.error, output), shapes)
-
-
-def record_step(key: _Key) -> Tape:
-    """The step as torch operations: x, y, the numbers, and the parameters in; the cost out."""
-
-    def run(x: Tensor, y: Tensor, *rest: Tensor) -> Tensor:
-        numbers, parameters = rest[: key.numbers], rest[key.numbers :]
-        layers = tuple(Layer(*pair) for pair in zip(parameters[::2], parameters[1::2], strict=True))
-        net = Network(layers, key.net.activations, key.net.cost_function)
-        return batch_cost(net, step(State(net), Batch(x, y, x.new_ones(key.m)), numbers), y)
-
-    shapes = [(key.m, key.sizes[0]), (key.m, key.sizes[-1]), *[()] * key.numbers]
-    for n_in, n_out in pairwise(key.sizes):
-        shapes += [(n_out, n_in), (n_out,)]
-    return record(run, _examples(shapes, key.dtype, computed=key.m * sum(key.sizes)))
-
-
-@torch.inference_mode(False)  # inference tensors would be recorded by coarser operations
-def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int = 0, computed: int = 0) -> list[Tensor]:
-    """Tensors of these shapes to record with: random ones, or, of much memory, ones that are shapes alone.
-
-    computed: about how many elements more are computed from them.
-    """
-    if sum(map(math.prod, shapes)) + computed > ELEMENTS:
-        return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
-    rng = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]
-
-
-_printing: dict[_Key, Lock] = {}  # of several threads that need a step, one prints it
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_printing.clear)
-
-
-def _once(key: _Key) -> str:
-    with _printing.setdefault(key, Lock()):
-        try:
-            return _function(key)
-        finally:
-            _printing.pop(key, None)
-
-
-@lru_cache(maxsize=64)
-def _function(key: _Key) -> str:
-    try:
-        printer, m = _Printer(graph_of(record_step(key), key.dtype), key.numbers, key.dtype), key.m
-    except UnprintableError as error:
-        raise UnprintableError(f"{_culprit(key)} ({error})") from error
-    batch_size = key.functions[0].inputs[0][0]
-    if records(key.net, batch_size, seed=1) != key.functions:
-        raise UnprintableError("activations or a cost that do another thing at each call, or with other values")
-    body = "\n".join(f"    {line}" for line in printer.lines)
-    pointers = "".join(f"  real* {name} = parameters[{k}];\n" for k, name in enumerate(printer.parameters))
-    numbers = "".join(f"    const real n{k} = numbers[batch * {key.numbers} + {k}];\n" for k in range(key.numbers))
-    n_in, n_out = key.sizes[0], key.sizes[-1]
-    return f"""
-namespace step_{m} {{
-{printer.layout}
-}}
-extern "C" int64_t workspace_{m}() {{ return step_{m}::elements; }}
-extern "C" double run_{m}(const real* examples, const real* targets, const int64_t* order, int64_t batches,
-                          const real* numbers, real** parameters, real* workspace, int threads) {{
-  using namespace step_{m};
-{pointers}{printer.pointers}
-  double cost = 0;
-#pragma omp parallel num_threads(threads)
-  for (int64_t batch = 0; batch < batches; batch++) {{
-{numbers}    gather<{m}, {n_in}>(examples, order + batch * {m}, x);
-    gather<{m}, {n_out}>(targets, order + batch * {m}, y);
-    if (batch + 1 < batches) prefetch<{m}, {n_in}>(examples, order + (batch + 1) * {m});
-{body}
-  }}
-  return cost;
-}}"""
-
-
-def _culprit(key: _Key) -> str:
-    """Which of the network's functions can't be printed by itself."""
-    for own, tape in _recorded(key.net, key.m, 0):
-        try:
-            _Printer(graph_of(tape, key.dtype), 0, key.dtype)
-        except UnprintableError:
-            return own.what
-    return "the step"
-
-
-class _Printer:
+class Printer:
     """Walks a graph once: `lines` are the statements of a batch, `layout` and `pointers` where its matrices lie."""
 
     def __init__(self, graph: Graph, numbers: int, dtype: torch.dtype) -> None:

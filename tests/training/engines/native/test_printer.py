@@ -16,7 +16,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch import activations
 from bp_torch.training import engines
-from bp_torch.training.engines.native import build, printer
+from bp_torch.training.engines.native import build, source
 
 slope = 1.0
 
@@ -93,16 +93,14 @@ UNPRINTABLE: list[tuple[Callable[[Tensor], object], str]] = [
 
 @pytest.mark.parametrize(("f", "reason"), UNPRINTABLE, ids=[f"{k}" for k in range(len(UNPRINTABLE))])
 def test_what_is_not_printed_exactly_is_refused_by_name(f: Callable[[Tensor], object], reason: str) -> None:
-    with pytest.raises(
-        printer.UnprintableError, match=f"(activation 'own'|the step|activations or a cost).*({reason})"
-    ):
-        printer.source(job(own(f), 100, batch_size=BATCH))
+    with pytest.raises(source.UnprintableError, match=f"(activation 'own'|the step|activations or a cost).*({reason})"):
+        source.of(job(own(f), 100, batch_size=BATCH))
 
 
 def test_a_number_beyond_float32_is_refused() -> None:
     net = own(lambda z: z * 1e300).to(torch.float32)
-    with pytest.raises(printer.UnprintableError, match=r"the number 1e\+300, which torch.float32 does not hold"):
-        printer.source(job(net, 100))
+    with pytest.raises(source.UnprintableError, match=r"the number 1e\+300, which torch.float32 does not hold"):
+        source.of(job(net, 100))
 
 
 class Held:
@@ -156,7 +154,7 @@ def test_each_thing_that_a_function_looks_up_is_in_its_record() -> None:
     net, seen = own(f), set()
 
     def record() -> None:
-        seen.add(printer.records(net, BATCH))
+        seen.add(source.records(source.kind_of(net), BATCH))
 
     record()
     slope = 0.5
@@ -189,20 +187,20 @@ def test_auto_goes_on_eagerly_where_a_function_becomes_unprintable(monkeypatch: 
 
 def test_a_constant_of_the_package_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     net = network(("leaky_relu", "quadratic", "sigmoid"))
-    printed = printer.source(job(net, 100))
+    printed = source.of(job(net, 100))
     monkeypatch.setattr(activations, "LEAK", 0.2)
-    assert "real(0.2)" in printer.source(job(net, 100)) != printed
+    assert "real(0.2)" in source.of(job(net, 100)) != printed
 
 
 def test_a_step_is_printed_once_for_each_size_of_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """By `train`'s check, the choice of an engine and its build together, and not again by another run of its kind."""
-    keys, record = [], printer.record_step
-    monkeypatch.setattr(printer, "record_step", lambda key: keys.append(key) or record(key))
-    printer._function.cache_clear()
+    sizes, record = [], source.record_step
+    monkeypatch.setattr(source, "record_step", lambda kind, m: sizes.append(m) or record(kind, m))
+    source._printed.cache_clear()
     for seed in (0, 1):
         net = own(lambda z: z / (1 + z.abs()))  # another function each time, which does the same
         list(bp.train(net, data(net), epochs=2, batch_size=BATCH, seed=seed, engine="native"))
-    assert [key.m for key in keys] == [10, 7]
+    assert sizes == [10, 7]
 
 
 def test_a_second_run_of_its_kind_asks_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +212,7 @@ def test_a_second_run_of_its_kind_asks_no_compiler(monkeypatch: pytest.MonkeyPat
 
 def test_recording_leaves_torch_as_it_is() -> None:
     before = torch.get_rng_state()
-    printer.source(job(network(("gelu", "softmax_cross_entropy", "softmax")), 100))
+    source.of(job(network(("gelu", "softmax_cross_entropy", "softmax")), 100))
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.is_inference_mode_enabled()
 
@@ -222,7 +220,7 @@ def test_recording_leaves_torch_as_it_is() -> None:
 def test_recording_a_large_step_takes_no_memory_for_it() -> None:
     """Its hidden layer is of 4 TB: it is printed, and whether memory holds it is checked later."""
     net = bp.Network.create([1, 1000, 1], hidden="relu")
-    printer.source(job(net, 10**9, batch_size=10**9))
+    source.of(job(net, 10**9, batch_size=10**9))
 
 
 def test_what_is_kept_of_a_step_keeps_no_network() -> None:
@@ -232,3 +230,33 @@ def test_what_is_kept_of_a_step_keeps_no_network() -> None:
     del net
     gc.collect()
     assert seen() is None
+
+
+def test_networks_that_differ_in_which_layer_has_which_activation_are_printed_apart() -> None:
+    printed = set()
+    for hidden in (["tanh", "relu", "tanh"], ["tanh", "relu", "relu"]):
+        net = bp.Network.create([6, 6, 6, 6, 6], hidden=hidden, output="tanh", dtype=torch.float64)
+        other = net.to()
+        x, y = data(net)
+        list(bp.train(net, (x, y), epochs=1, batch_size=BATCH, lr=0.1, engine="native"))
+        list(bp.train(other, (x, y), epochs=1, batch_size=BATCH, lr=0.1, engine="eager"))
+        assert reference.relative_error(net.layers[0].w, other.layers[0].w) < 1e-12
+        printed.add(source.of(job(net, 100)))
+    assert len(printed) == 2
+
+
+def test_what_a_registered_own_function_looks_up_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"slope": 1.0}
+    mine = bp.Activation("mine", lambda z: z * held["slope"], lambda z, a: torch.full_like(z, held["slope"]))
+    monkeypatch.setitem(bp.ACTIVATIONS, "mine", mine)
+    net = bp.Network.create([5, 4, 3], hidden="mine")
+    printed = source.of(job(net, 100))
+    held["slope"] = 0.5
+    assert source.of(job(net, 100)) != printed
+
+
+def test_the_packages_own_functions_are_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = bp.Network.create([5, 4, 3])
+    source.of(job(net, 100))
+    monkeypatch.setattr(source, "record", None)
+    source.of(job(net.to(), 100))

@@ -14,7 +14,7 @@ import pytest
 from jobs import job
 
 import bp_torch as bp
-from bp_torch.training.engines.native import build, printer
+from bp_torch.training.engines.native import build, source
 from bp_torch.training.job import Job
 
 pytestmark = [
@@ -73,7 +73,7 @@ def program(job: Job) -> str:
             "free(order); free(numbers); free(workspace); }",
         ]
     body = "\n  ".join(lines)
-    return f"""{printer.source(job)}
+    return f"""{source.of(job)}
 extern "C" {{
 void* malloc(size_t);
 void* aligned_alloc(size_t, size_t);

@@ -1,0 +1,210 @@
+"""The C++ of a job's steps: the step itself, recorded and printed, so that no formula is written twice.
+
+What was printed is kept, by all that it depends on.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bp_torch import activations
+from bp_torch.activations import Activation
+from bp_torch.costs import Cost
+from bp_torch.network import Layer, Network, own_functions
+from bp_torch.state import State
+from bp_torch.threads import alone
+from bp_torch.training.engines.native.operations import UnprintableError
+from bp_torch.training.engines.native.printer import Printer
+from bp_torch.training.engines.native.record import Tape, graph_of, record
+from bp_torch.training.job import Job
+from bp_torch.training.step import Batch, batch_cost, step
+
+HEADERS = [Path(__file__).with_name(name) for name in ("products.h", "rows.h")]
+REAL = {torch.float32: "float", torch.float64: "double"}
+NUMBERS = 1  # scalars of a step: see `numbers_table`
+ELEMENTS = 1_000_000  # in a record: above that, its tensors have no memory
+KEPT = 64  # sources, and steps
+
+
+class Kind(NamedTuple):
+    """What a network computes, whatever its weights."""
+
+    sizes: tuple[int, ...]
+    dtype: torch.dtype
+    activations: tuple[Activation, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class _Key:
+    """All that the printed step on a batch of m examples depends on, and what it is recorded from.
+
+    functions: the `records` of the network's functions, which may be other ones that do the same.
+    """
+
+    sizes: tuple[int, ...]
+    dtype: torch.dtype
+    m: int
+    functions: tuple[Tape, ...]
+    kind: Kind = field(compare=False)
+
+
+class _Function(NamedTuple):
+    """A function that the network brings along: what it is, for messages, and the shapes of its arguments."""
+
+    what: str
+    function: Callable[..., object]
+    shapes: tuple[tuple[int, ...], ...]
+
+
+def of(job: Job) -> str:
+    """A C++ file with a function run_m for each size m of the job's batches: m examples, some steps, Σ_x C_x.
+
+    Functions that are not the package's may look up what changes from call to call (a slope that the caller anneals,
+    say), so that these are recorded anew, which takes a tenth of a millisecond or so each. Raises UnprintableError,
+    with the function's name, where one does what can't be printed.
+    """
+    kind, ms = kind_of(job.state.net), tuple(job.sizes_of_batches)
+    if own_functions(job.state.net):
+        return _of_kind(kind, ms)
+    return _of_the_package(kind, ms, activations.LEAK)
+
+
+def kind_of(net: Network) -> Kind:
+    """What this network computes."""
+    return Kind(tuple(net.sizes), net.layers[0].w.dtype, tuple(net.activations), net.cost_function)
+
+
+@lru_cache(maxsize=KEPT)
+def _of_the_package(kind: Kind, ms: tuple[int, ...], looked_up: float) -> str:
+    """As `of`, for functions that look up nothing else."""
+    return _of_kind(kind, ms)
+
+
+def _of_kind(kind: Kind, ms: tuple[int, ...]) -> str:
+    try:
+        functions = records(kind, ms[0])
+        printed = [_once(_Key(kind.sizes, kind.dtype, m, functions, kind)) for m in ms]
+    except UnprintableError as error:
+        raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
+    return "\n".join([f"typedef {REAL[kind.dtype]} real;", *_headers(), *printed])
+
+
+@cache
+def _headers() -> list[str]:
+    return [header.read_text(encoding="utf-8") for header in HEADERS]
+
+
+def records(kind: Kind, m: int, seed: int = 0) -> tuple[Tape, ...]:
+    """What the network's functions do to a batch of m examples, on random arguments: a record each, layer by layer."""
+    known: dict[object, Tape] = {}  # a function of several layers is run once
+    result = []
+    for each in _functions(kind, m):
+        key = id(each.function), each.shapes
+        if key not in known:
+            known[key] = _record(each, kind.dtype, seed)
+        result.append(known[key])
+    return tuple(result)
+
+
+def _record(each: _Function, dtype: torch.dtype, seed: int = 0) -> Tape:
+    try:
+        return record(each.function, _examples(each.shapes, dtype, seed))
+    except UnprintableError as error:
+        raise UnprintableError(f"{each.what} ({error})") from error
+
+
+def _functions(kind: Kind, m: int) -> Iterator[_Function]:
+    cost, output = kind.cost, kind.activations[-1]
+    for l, f in enumerate(kind.activations):
+        shape = (m, kind.sizes[l + 1])
+        yield _Function(f"the activation {f.name!r}", f.f, (shape,))
+        if l + 1 < len(kind.activations):
+            yield _Function(f"the derivative of the activation {f.name!r}", f.derivative, (shape, shape))
+    shapes, error = ((m, kind.sizes[-1]),) * 3, partial(cost.error, output)
+    yield _Function(f"the cost {cost.name!r}", cost.value, shapes)
+    yield _Function(f"the error of the cost {cost.name!r} with {output.name!r} outputs", error, shapes)
+
+
+def record_step(kind: Kind, m: int) -> Tape:
+    """The step as torch operations: x, y, the numbers, and the parameters in; the cost out."""
+
+    def run(x: Tensor, y: Tensor, *rest: Tensor) -> Tensor:
+        numbers, parameters = rest[:NUMBERS], rest[NUMBERS:]
+        layers = tuple(Layer(*pair) for pair in zip(parameters[::2], parameters[1::2], strict=True))
+        net = Network(layers, kind.activations, kind.cost)
+        return batch_cost(net, step(State(net), Batch(x, y, x.new_ones(m)), numbers), y)
+
+    shapes = [(m, kind.sizes[0]), (m, kind.sizes[-1]), *[()] * NUMBERS]
+    for n_in, n_out in pairwise(kind.sizes):
+        shapes += [(n_out, n_in), (n_out,)]
+    return record(run, _examples(shapes, kind.dtype, computed=m * sum(kind.sizes)))
+
+
+@torch.inference_mode(False)  # inference tensors would be recorded by coarser operations
+def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int = 0, computed: int = 0) -> list[Tensor]:
+    """Tensors of these shapes to record with: random ones, or, of much memory, ones that are shapes alone.
+
+    computed: about how many elements more are computed from them.
+    """
+    if sum(map(math.prod, shapes)) + computed > ELEMENTS:
+        return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]
+
+
+def _once(key: _Key) -> str:
+    with alone(key):  # of several threads that need a step, one prints it
+        return _printed(key)
+
+
+@lru_cache(maxsize=KEPT)
+def _printed(key: _Key) -> str:
+    kind, m = key.kind, key.m
+    try:
+        printer = Printer(graph_of(record_step(kind, m), kind.dtype), NUMBERS, kind.dtype)
+    except UnprintableError as error:
+        raise UnprintableError(f"{_culprit(kind, m)} ({error})") from error
+    batch_size = key.functions[0].inputs[0][0]  # which m is not, of a last batch
+    if records(kind, batch_size, seed=1) != key.functions:
+        raise UnprintableError("activations or a cost that do another thing at each call, or with other values")
+    body = "\n".join(f"    {line}" for line in printer.lines)
+    pointers = "".join(f"  real* {name} = parameters[{k}];\n" for k, name in enumerate(printer.parameters))
+    numbers = "".join(f"    const real n{k} = numbers[batch * {NUMBERS} + {k}];\n" for k in range(NUMBERS))
+    n_in, n_out = kind.sizes[0], kind.sizes[-1]
+    return f"""
+namespace step_{m} {{
+{printer.layout}
+}}
+extern "C" int64_t workspace_{m}() {{ return step_{m}::elements; }}
+extern "C" double run_{m}(const real* examples, const real* targets, const int64_t* order, int64_t batches,
+                          const real* numbers, real** parameters, real* workspace, int threads) {{
+  using namespace step_{m};
+{pointers}{printer.pointers}
+  double cost = 0;
+#pragma omp parallel num_threads(threads)
+  for (int64_t batch = 0; batch < batches; batch++) {{
+{numbers}    gather<{m}, {n_in}>(examples, order + batch * {m}, x);
+    gather<{m}, {n_out}>(targets, order + batch * {m}, y);
+    if (batch + 1 < batches) prefetch<{m}, {n_in}>(examples, order + (batch + 1) * {m});
+{body}
+  }}
+  return cost;
+}}"""
+
+
+def _culprit(kind: Kind, m: int) -> str:
+    """Which of the network's functions can't be printed by itself."""
+    for each in _functions(kind, m):
+        try:
+            Printer(graph_of(_record(each, kind.dtype), kind.dtype), 0, kind.dtype)
+        except UnprintableError:
+            return each.what
+    return "the step"
