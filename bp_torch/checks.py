@@ -1,9 +1,9 @@
 """What a user can get wrong, said in one sentence before any work starts. Plain raises: `python -O` keeps them."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -87,8 +87,19 @@ def dtype_of(what: str, dtype: object) -> torch.dtype:
     return cast(torch.dtype, dtype)
 
 
+def entries(what: str, values: object, kind: type, table: str) -> None:
+    """Raises ValueError where values are not all of this kind, as those of a table of the package are."""
+    for value in values if isinstance(values, Sequence) and not isinstance(values, str) else [values]:
+        if not isinstance(value, kind):
+            found = f"{table}[{value!r}]" if isinstance(value, str) else f"an entry of {table}"
+            raise ValueError(f"{what} must be bp.{kind.__name__}, not {type(value).__name__}: give {found}")
+
+
 def parameters(layers: Sequence[tuple[Tensor, Tensor]]) -> None:
     """Raises ValueError where (w, b) of some layers can't be a network's parameters."""
+    for l, pair in enumerate(layers):
+        if not isinstance(pair, tuple) or getattr(pair, "_fields", None) != ("w", "b"):
+            raise ValueError(f"layers[{l}] must be a bp.Layer, not {type(pair).__name__}: give bp.Layer(w, b)")
     named = [(f"layers[{l}].{name}", t) for l, pair in enumerate(layers) for name, t in zip("wb", pair, strict=True)]
     for name, t in named:
         if not isinstance(t, Tensor) or t.layout != torch.strided:
@@ -124,7 +135,7 @@ def parameters(layers: Sequence[tuple[Tensor, Tensor]]) -> None:
 def _own_memory(tensors: list[tuple[str, Tensor]]) -> None:
     """Raises ValueError where two elements lie in one place: a step for the one would change the other."""
     for i, (name, t) in enumerate(tensors):
-        if not t.is_contiguous() and _places(t).unique().numel() < t.numel():
+        if not t.is_contiguous() and _offsets(t).unique().numel() < t.numel():
             raise ValueError(f"several elements of {name} lie in one place of its memory: give {name}.clone()")
         for other, u in tensors[:i]:
             if _meet(t, u) and bool(torch.isin(_places(t), _places(u)).any()):
@@ -134,26 +145,42 @@ def _own_memory(tensors: list[tuple[str, Tensor]]) -> None:
 def _meet(t: Tensor, u: Tensor) -> bool:
     """Whether two tensors lie in stretches of memory that overlap."""
     try:
-        if t.untyped_storage()._cdata != u.untyped_storage()._cdata:
-            return False
+        (memory, first), (other, others_first) = _begin(t), _begin(u)
     except NotImplementedError:  # torch.func's tensors have no memory
         return False
-    return int(t.storage_offset()) < _end(u) and int(u.storage_offset()) < _end(t)
+    return memory == other and first < others_first + _span(u) and others_first < first + _span(t)
 
 
-def _end(t: Tensor) -> int:
-    return int(t.storage_offset()) + 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
+def _begin(t: Tensor) -> tuple[int, int]:
+    """In which memory a tensor lies, and its first byte in it; 0 is the memory of the device."""
+    storage, offset = t.untyped_storage(), int(t.storage_offset()) * t.element_size()
+    if storage.device.type == "meta":  # a fake tensor's too: it has no address
+        return storage._cdata, offset
+    return 0, storage.data_ptr() + offset
+
+
+def _span(t: Tensor) -> int:
+    """Bytes from the first element of a tensor to behind its last."""
+    return t.element_size() * (1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True)))
 
 
 def _places(t: Tensor) -> Tensor:
-    """Where each element of a tensor lies in its memory."""
-    return torch.arange(_end(t), dtype=torch.int64, device="cpu").as_strided(t.shape, t.stride(), t.storage_offset())
+    """The byte at which each element of a tensor begins in its memory."""
+    return _begin(t)[1] + t.element_size() * _offsets(t)
+
+
+def _offsets(t: Tensor) -> Tensor:
+    """How many elements behind its first each element of a tensor lies."""
+    count = _span(t) // t.element_size()
+    return torch.arange(count, dtype=torch.int64, device="cpu").as_strided(t.shape, t.stride(), 0)
 
 
 def examples(x: object, n_in: int, like: Tensor) -> Tensor:
     """`x`, if it is a (…, m, n_in) batch of the dtype and on the device of `like` (a weight of the network)."""
     if not isinstance(x, Tensor):
-        raise ValueError(f"x must be a torch.Tensor, not {type(x).__name__}: give {_as_tensor('x', x, like)}")
+        raise ValueError(
+            f"x must be a torch.Tensor, not {type(x).__name__}: give {_as_tensor('x', x, like.dtype, like)}"
+        )
     _dense("x", x)
     if x.ndim < 2 or x.shape[-1] != n_in:
         raise ValueError(f"x must have the shape (m, {n_in}), one example a row, not {tuple(x.shape)}")
@@ -189,9 +216,17 @@ def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
     """
     m = x.shape[-2]
     if not isinstance(y, Tensor):
+        if _names(y):
+            raise ValueError(
+                "y must be a torch.Tensor, and it holds names: give their numbers, "
+                "torch.as_tensor([sorted(set(y)).index(name) for name in y])"
+            )
+        flat = ".flatten()" if getattr(y, "shape", None) == (m, 1) else ""
+        column = ".view(-1, 1)" if n_out == 1 else ""
         raise ValueError(
             f"y must be a torch.Tensor, not {type(y).__name__}: give class indices ({m},) as "
-            f"{_as_tensor('y', y)}, or a matrix ({m}, {n_out}) as {_as_tensor('y', y, like)}"
+            f"{_as_tensor('y', y, torch.int64, like)}{flat}, or a matrix ({m}, {n_out}) as "
+            f"{_as_tensor('y', y, like.dtype, like)}{column}"
         )
     _dense("y", y)
     leading = torch.broadcast_shapes(x.shape[:-2], like.shape[:-2])
@@ -211,7 +246,10 @@ def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
         way = "y.long()" if y.shape[-1:] == (m,) and y.ndim == 1 else f"y.to({like.dtype})"
         raise ValueError(f"y must be int64 class indices or a {like.dtype} matrix, not {y.dtype}: give {way}")
     if y.ndim < 1 or y.shape[-1] != m or not _broadcast(y.shape[:-1], leading, leading):
-        way = f": give y.argmax(-1) for classes, y.to({like.dtype}) for a matrix of targets" if y.ndim > 1 else ""
+        way = ""
+        if y.ndim > 1:
+            classes = "y.flatten()" if y.numel() == m else "y.argmax(-1)"
+            way = f": give {classes} for classes, y.to({like.dtype}) for a matrix of targets"
         raise ValueError(
             f"y must hold one class index for each of the {m} examples of x, ({m},), not the shape "
             f"{tuple(y.shape)}{way}"
@@ -243,12 +281,15 @@ def reached(name: str, y: Tensor, reach: tuple[float, float], output: str, sums_
             "or make the network with cost='quadratic' and output='identity'"
         )
     sums = y.double().sum(-1)
-    whole = ((sums - 1).abs() <= y.shape[-1] * torch.finfo(y.dtype).eps ** 0.5) | ~sums.isfinite()
+    whole = ((sums - 1).abs() <= max(1e-3, rounding)) | ~sums.isfinite()
     if sums_to_one and not bool(whole.all()):
         row = int((~whole).nonzero()[0])
+        way = "divide each row by its sum, or use cost='binary_cross_entropy' for several classes at once"
+        if y.shape[-1] == 1:
+            way = "one output tells two classes with cost='binary_cross_entropy'"
         raise ValueError(
             f"{name}: y[{row}] sums to {sums[row]:g}, and the targets of {output} outputs are shares that sum to 1: "
-            "divide each row by its sum, or use cost='binary_cross_entropy' for several classes at once"
+            f"{way}"
         )
 
 
@@ -257,11 +298,18 @@ def result_of(what: str, like: Tensor, function: Callable[..., object], *argumen
     try:
         result = function(*arguments)
     except Exception as error:
-        raise ValueError(f"{what} fails for a tensor of {like.dtype}: {error}") from error
+        raise ValueError(
+            f"{what} fails for a tensor of {like.dtype} ({_in_a_line(error)}): write it with torch's own functions, "
+            "torch.sin for math.sin, say"
+        ) from error
     if not isinstance(result, Tensor) or (result.shape, result.dtype) != (like.shape, like.dtype):
         shown = f"{result.dtype} of {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise ValueError(f"{what} must give {like.dtype} of {tuple(like.shape)} here, not {shown}")
     return result
+
+
+def _in_a_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _broadcast(shape: torch.Size, other: torch.Size, to: torch.Size | None = None) -> bool:
@@ -272,17 +320,36 @@ def _broadcast(shape: torch.Size, other: torch.Size, to: torch.Size | None = Non
         return False
 
 
-def _as_tensor(name: str, value: object, like: Tensor | None = None) -> str:
-    """The line that makes a tensor of an array, a data frame, a sparse matrix or a list; of the dtype of `like`."""
-    dense = f"{name}.toarray()" if hasattr(value, "toarray") else name
-    dense = f"{name}.to_numpy()" if hasattr(value, "to_numpy") else dense
-    if like is None:
-        return f"torch.as_tensor({dense})"
+def _as_tensor(name: str, value: object, dtype: torch.dtype, like: Tensor) -> str:
+    """The line that makes a tensor of this dtype of an array, a data frame, a sparse matrix or a list."""
     device = "" if like.device.type == "cpu" else f", device={str(like.device)!r}"
-    return f"torch.as_tensor({dense}, dtype={like.dtype}{device})"
+    kind = "float" if dtype.is_floating_point else "int"
+    dense = f"{name}.toarray()" if hasattr(value, "toarray") else name
+    if hasattr(value, "to_numpy"):  # a frame's columns may be of several dtypes
+        dense = f"{name}.to_numpy().astype({kind})"
+    elif not _torch_reads(getattr(value, "__array_interface__", {})):
+        dense = f"{name}.astype({kind})"
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
+        return f"torch.stack([*{name}]).to(dtype={dtype}{device})"
+    return f"torch.as_tensor({dense}, dtype={dtype}{device})"
+
+
+def _torch_reads(array: Mapping[str, Any]) -> bool:
+    """Whether torch takes an array as it is, by what NumPy says of it: of numbers, little-endian, forwards."""
+    order, kind = array.get("typestr", "|f")[:2]
+    return order != ">" and kind in "biufc" and all(step >= 0 for step in array.get("strides") or ())
+
+
+def _names(y: object) -> bool:
+    """Whether a list, an array or a column of a frame holds text."""
+    if isinstance(y, (str, bytes)) or not (isinstance(y, Sequence) or getattr(y, "ndim", 0) == 1):
+        return False
+    return isinstance(next(iter(cast(Iterable[object], y)), None), str)
 
 
 def _dense(name: str, tensor: Tensor) -> None:
+    if tensor.is_nested:
+        raise ValueError(f"{name} is a nested tensor, and it must be one block: give torch.stack({name}.unbind())")
     if tensor.layout != torch.strided:
         raise ValueError(f"{name} is a tensor of layout {tensor.layout}, and it must be dense: give {name}.to_dense()")
 

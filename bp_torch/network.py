@@ -7,7 +7,7 @@ The public methods check their arguments. The plain functions below them don't: 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -54,7 +54,7 @@ class BackpropTrace(NamedTuple):
 
 def multiplications(net: "Network", x: object = None, *_: object, **__: object) -> int:
     """How many a forward pass of the examples x (…, m, n_0) takes in its products; 0 for what can't be examples."""
-    if not isinstance(x, Tensor) or x.ndim < 2:
+    if not isinstance(x, Tensor) or x.is_nested or x.ndim < 2:
         return 0
     weights, networks = sum(w.numel() for w, _ in net.layers), net.layers[0].w.shape[:-2].numel()
     return x.shape[-2] * weights * (max(1, x.shape[:-2].numel() // networks))
@@ -73,10 +73,12 @@ class Network:
     cost_function: Cost
 
     def __post_init__(self) -> None:
-        if not self.layers or len(self.layers) != len(self.activations):
-            raise ValueError(f"{len(self.layers)} layers need as many activations, not {len(self.activations)}")
         if torch.compiler.is_compiling():
             return  # a copy of a network that was checked
+        checks.entries("activations", self.activations, Activation, "bp.ACTIVATIONS")
+        checks.entries("the cost function", [self.cost_function], Cost, "bp.COSTS")
+        if not self.layers or len(self.layers) != len(self.activations):
+            raise ValueError(f"{len(self.layers)} layers need as many activations, not {len(self.activations)}")
         checks.parameters(self.layers)
         output = self.cost_function.output
         if output is not None and output.name != self.activations[-1].name:
@@ -163,7 +165,8 @@ class Network:
 
     def backward(self, trace: Trace | BackpropTrace, y: Tensor) -> Iterator[tuple[int, Tensor]]:
         """The backward sweep: (l, δ of layer l), from the last layer to the first. See `errors`."""
-        return errors(self, trace, output_delta(self, trace, self._targets(y, trace.a[0])))
+        y = self._targets(y, trace.a[0])
+        return _in_own_dtype(errors(self, trace, output_delta(self, trace, y)), y.device.type)
 
     @by_size(multiplications)
     def gradients(self, x: Tensor, y: Tensor) -> tuple[Layer, ...]:
@@ -233,13 +236,14 @@ def backprop(net: Network, x: Tensor, y: Tensor) -> BackpropTrace:
     return BackpropTrace(trace.a, trace.z, tuple(reversed(delta)), mean_cost(net, trace, y))
 
 
-def stack(networks: Sequence[Network]) -> Network:
+def stack(networks: Iterable[Network]) -> Network:
     """K networks of one shape as one, with w (K, n_out, n_in) and b (K, n_out) copied from theirs.
 
     It runs through the same equations: results get a leading dimension K. x may be shared, (m, n_0), or (K, m, n_0).
     """
-    if not networks:
-        raise ValueError("stack needs at least one network: bp.stack([net, other])")
+    networks = list(networks) if isinstance(networks, Iterable) else []
+    if not networks or not all(isinstance(net, Network) for net in networks):
+        raise ValueError("stack needs a list of at least one network: bp.stack([net, other])")
     first = networks[0]
     if any(net.activations != first.activations or net.cost_function != first.cost_function for net in networks):
         raise ValueError("only networks with the same activations and cost can be stacked")
@@ -253,6 +257,16 @@ def stack(networks: Sequence[Network]) -> Network:
         for l in range(len(first.layers))
     )
     return Network(layers, first.activations, first.cost_function)
+
+
+def _in_own_dtype(sweep: Iterator[tuple[int, Tensor]], device: str) -> Iterator[tuple[int, Tensor]]:
+    """The sweep without an autocast that the caller is in, which would have products of another dtype."""
+    while True:
+        with torch.autocast(device, enabled=False):
+            step = next(sweep, None)
+        if step is None:
+            return
+        yield step
 
 
 def _activation(choice: str | Activation) -> Activation:

@@ -65,6 +65,12 @@ def test_a_stack_takes_class_indices_for_each_network() -> None:
         bp.stack(nets).forward(X[:4].view(2, 2, 8))
 
 
+def test_a_column_of_class_indices_is_told_to_be_flattened() -> None:
+    for y in (Y.unsqueeze(1), Y.unsqueeze(0)):
+        with pytest.raises(ValueError, match=r"give y\.flatten\(\) for classes"):
+            network().cost(X, y)
+
+
 @pytest.mark.parametrize("name", ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32"])
 def test_class_indices_of_any_whole_dtype(name: str) -> None:
     y = Y.to(getattr(torch, name))
@@ -113,6 +119,7 @@ OUT_OF_REACH = [
     (dict(cost="binary_cross_entropy"), 1.0 + torch.eye(3)[Y], "sigmoid outputs are from 0 to 1"),
     (dict(cost="softmax_cross_entropy"), torch.full((60, 3), 0.5), "y[0] sums to 1.5"),
     (dict(cost="softmax_cross_entropy"), torch.full((60, 3), 0.1), "shares that sum to 1"),
+    (dict(cost="softmax_cross_entropy"), torch.eye(3)[Y] * 0.998, "y[0] sums to 0.998"),
     (dict(cost="softmax_cross_entropy"), torch.tensor([[1.5, -0.5, 0.0]]).repeat(60, 1), "softmax outputs are from 0"),
 ]
 
@@ -126,6 +133,20 @@ def test_targets_that_no_output_can_reach_are_refused(settings: dict[str, Any], 
             bp.train(net, **arguments)
         assert words in str(caught.value)
     assert torch.equal(net.layers[0].w, before)
+
+
+def test_one_softmax_output_tells_no_classes() -> None:
+    with pytest.raises(ValueError, match="one output tells two classes with cost='binary_cross_entropy'"):
+        bp.train(bp.Network.create([8, 1], cost="softmax_cross_entropy"), (X, Y % 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_shares_that_are_rounded_are_targets_and_others_are_not(dtype: torch.dtype) -> None:
+    shares = torch.rand(60, 500, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    net, x = bp.Network.create([8, 500], cost="softmax_cross_entropy", dtype=dtype), X.to(dtype)
+    bp.train(net, (x, shares.to(dtype)))
+    with pytest.raises(ValueError, match="shares that sum to 1"):
+        bp.train(net, (x, (0.9 * shares).to(dtype)))
 
 
 def test_targets_that_outputs_can_reach_train() -> None:
@@ -168,15 +189,24 @@ def test_predict_refuses_what_is_not_finite() -> None:
 class Frame:
     """What a data frame is to bp_torch."""
 
+    def __init__(self, dtype: Any = np.float64) -> None:
+        self.dtype = dtype
+
     def to_numpy(self) -> np.ndarray:
-        return X.double().numpy()
+        return X.numpy().astype(self.dtype)
 
 
 BROUGHT = {
     "NumPy array": lambda: X.double().numpy(),
-    "data frame": Frame,
+    "data frame": lambda: Frame(),
     "SciPy matrix": lambda: scipy.sparse.csr_matrix(X.numpy()),
     "list": X.tolist,
+    "list of tensors": lambda: list(X),
+    "reversed array": lambda: X.flip(0).numpy()[::-1],
+    "array of the other byte order": lambda: X.numpy().astype(">f4"),
+    "array of objects": lambda: X.numpy().astype(object),
+    "array of text": lambda: X.numpy().astype(str),
+    "frame of several dtypes": lambda: Frame(object),
 }
 
 
@@ -191,13 +221,33 @@ def test_the_way_out_is_a_line_that_works(kind: str, dtype: torch.dtype) -> None
         net.forward(eval(line, {"torch": torch, "x": x}))  # noqa: S307 (our own line)
 
 
-@pytest.mark.parametrize("y", [Y.numpy(), Y.tolist(), np.eye(3)[Y.numpy()]], ids=["indices", "list", "matrix"])
+WAYS = [Y.numpy(), Y.tolist(), np.eye(3)[Y.numpy()], Y.double().numpy(), Y.numpy()[:, None], Y.numpy().astype(object)]
+
+
+@pytest.mark.parametrize("y", WAYS, ids=["indices", "list", "matrix", "floats", "column", "objects"])
 def test_the_way_out_for_targets_is_a_line_that_works(y: Any) -> None:
     with pytest.raises(ValueError, match=r"y must be a torch\.Tensor") as caught:
         network().cost(X, y)
     lines = [text.split(",  ")[0] for text in str(caught.value).split(" as ")[1:]]
-    line = lines[0].split(", or a matrix")[0] if np.ndim(y) == 1 else lines[1]
+    line = lines[1] if np.shape(y) == (60, 3) else lines[0].split(", or a matrix")[0]
     assert network().cost(X, eval(line, {"torch": torch, "y": y})) == network().cost(X, Y)  # noqa: S307 (our own line)
+
+
+def test_names_of_classes_are_told_to_become_numbers() -> None:
+    names = np.array(["ant", "bee", "cat"])[Y.numpy()]
+    for y in (names, names.tolist()):
+        with pytest.raises(ValueError, match="it holds names: give their numbers, ") as caught:
+            network().cost(X, y)
+        line = str(caught.value).split("their numbers, ")[1]
+        assert network().cost(X, eval(line, {"torch": torch, "y": y})) == network().cost(X, Y)  # noqa: S307 (our own)
+
+
+def test_a_list_of_values_for_one_output_is_told_to_become_a_column() -> None:
+    net, y = bp.Network.create([8, 1], output="identity"), X[:, 0].tolist()
+    with pytest.raises(ValueError, match=r"y must be a torch\.Tensor") as caught:
+        net.cost(X, y)  # pyright: ignore[reportArgumentType]
+    line = str(caught.value).split(" as ")[2]
+    assert net.cost(X, eval(line, {"torch": torch, "y": y})) == net.cost(X, X[:, :1])  # noqa: S307 (our own line)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
@@ -208,6 +258,13 @@ def test_sparse_tensors_are_refused_by_name(sparse: Callable[[Tensor], Tensor]) 
             use(sparse(X))
     with pytest.raises(ValueError, match=r"give y\.to_dense\(\)"):
         network().cost(X, sparse(torch.eye(3)[Y]))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested:UserWarning")
+def test_nested_tensors_are_refused_by_name() -> None:
+    for use in (network().predict, lambda x: bp.train(network(), (x, Y))):
+        with pytest.raises(ValueError, match=r"give torch\.stack\(x\.unbind\(\)\)"):
+            use(torch.nested.nested_tensor(list(X)))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -260,6 +317,26 @@ def test_what_cant_be_a_networks_parameters_is_refused(w: Any, b: Any, words: st
     assert words in str(caught.value)
 
 
+def test_what_is_no_layer_activation_or_cost_is_refused_by_name() -> None:
+    layer, tanh, cost = bp.Layer(torch.ones(3, 8), torch.zeros(3)), bp.ACTIVATIONS["tanh"], bp.COSTS["quadratic"]
+    for arguments, words in (
+        (((tuple(layer),), (tanh,), cost), r"layers\[0\] must be a bp\.Layer, not tuple: give bp\.Layer\(w, b\)"),
+        (((torch.nn.ReLU(),), (tanh,), cost), r"must be a bp\.Layer, not ReLU"),
+        (((layer,), ("tanh",), cost), r"give bp\.ACTIVATIONS\['tanh'\]"),
+        (((layer,), (tanh,), "quadratic"), r"give bp\.COSTS\['quadratic'\]"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            bp.Network(*arguments)  # pyright: ignore[reportArgumentType]
+
+
+def test_layers_that_share_the_memory_of_an_array_are_refused() -> None:
+    """torch has a storage of its own for each tensor that it makes of the array."""
+    array, tanh = np.zeros((6, 5), np.float32), bp.ACTIVATIONS["tanh"]
+    layers = [bp.Layer(torch.from_numpy(part), torch.zeros(5)) for part in (array[:5], array[1:])]
+    with pytest.raises(ValueError, match=r"layers\[1\].w shares memory with layers\[0\].w"):
+        bp.Network(tuple(layers), (tanh, tanh), bp.COSTS["quadratic"])
+
+
 def test_tied_layers_are_refused() -> None:
     tanh = bp.ACTIVATIONS["tanh"]
     for second in (SHARED, SHARED.T, SHARED.view(-1).view(5, 5)):
@@ -285,8 +362,9 @@ def test_parameters_within_one_buffer_train(engine: str, tmp_path) -> None:
 
 
 def test_what_cant_be_stacked_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one network"):
-        bp.stack([])
+    for nothing in ([], network(), [X], None):
+        with pytest.raises(ValueError, match="a list of at least one network"):
+            bp.stack(nothing)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="one dtype and on one device"):
         bp.stack([network(), network(dtype=torch.float64)])
 
@@ -367,6 +445,15 @@ def test_training_within_autocast_is_in_the_networks_own_dtype(engine: str) -> N
     wanted = costs(network(), engine=engine, validation=(X, Y))
     with torch.autocast("cpu", torch.bfloat16):
         assert costs(network(), engine=engine, validation=(X, Y)) == wanted
+
+
+def test_within_autocast_own_products_and_sweeps_are_in_the_networks_own_dtype() -> None:
+    mixed = bp.Activation("mixed", lambda z: z @ torch.eye(5), lambda z, a: torch.ones_like(a))
+    net, wanted = network(), costs(network(hidden=mixed))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert costs(network(hidden=mixed)) == wanted
+        assert [delta.dtype for _, delta in net.backward(net.forward(X), Y)] == [torch.float32] * 2
+        assert torch.is_autocast_enabled("cpu")
 
 
 def same(got: Any, wanted: Any) -> None:
@@ -458,6 +545,7 @@ def test_settings_whose_keys_are_not_text_are_refused(settings: dict[Any, Any], 
     [
         (lambda z: math.sin(z), lambda z, a: a, "activation 'mine' fails"),
         (torch.tanh, lambda z, a: math.cos(z), "derivative of 'mine' fails"),
+        (lambda z: next(iter(())), lambda z, a: a, r"fails .*\(StopIteration\): write it with torch's own"),
         (lambda z: z.sum(), lambda z, a: a, "activation 'mine' must give"),
         (lambda z: z.double(), lambda z, a: a, "activation 'mine' must give"),
         (lambda z: None, lambda z, a: a, "activation 'mine' must give"),
@@ -484,6 +572,12 @@ def test_an_own_cost_that_fails_is_named() -> None:
         for use in (bp.backprop, lambda net, x, y: bp.train(net, (x, y))):
             with pytest.raises(ValueError, match=words):
                 use(network(cost=mine), X, Y)
+
+
+@pytest.mark.parametrize("settings", [[1], "lr", 3])
+def test_settings_that_are_no_table_are_refused(settings: Any, tmp_path) -> None:
+    with pytest.raises(ValueError, match="settings must be a table"):
+        bp.save(tmp_path / "net.safetensors", network(), settings=settings)
 
 
 SOFTSIGN = bp.Activation("softsign", lambda z: z / (1 + z.abs()), lambda z, a: (1 - a.abs()) ** 2)

@@ -75,6 +75,8 @@ def save(
     """
     if not isinstance(net, Network):
         raise ValueError(f"save takes a path and a network, in this order, and the second is a {type(net).__name__}")
+    if not isinstance(settings, (Mapping, type(None))):
+        raise ValueError(f"settings must be a table, such as dict(seed=0), not {type(settings).__name__}")
     names = [f.name for f in net.activations]
     if COSTS.get(net.cost_function.name) != net.cost_function:
         raise ValueError(_unregistered(net.cost_function.name, "bp.COSTS"))

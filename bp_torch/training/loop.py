@@ -112,9 +112,10 @@ def train(
         held_out = held_out._replace(labels=held_out.y > 0.5)
     lr = fitting_rate(net) if recipe.lr is None else recipe.lr
     job = Job(State(net), (x, y), replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x))))
-    with products_in("dtype"):
-        try_own_functions(net)
-    engines.check(job)
+    with _computing(job, torch.get_num_threads()):
+        with products_in("dtype"):
+            try_own_functions(net)
+        engines.check(job)
     every = len(x) if every is None else checks.whole("every", every, 1)
     return _records(job, held_out, every, _startable(start, job))
 
