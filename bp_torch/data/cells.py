@@ -24,6 +24,7 @@ class Cells(NamedTuple):
     """What stands in the file: feature names, features row by row, target cells, the line that each row ended at.
 
     bad: cells that are missing, or no numbers in a feature. Where there are any, the features are not whole.
+    delimiter: what stands between the cells.
     """
 
     columns: tuple[str, ...]
@@ -31,6 +32,7 @@ class Cells(NamedTuple):
     target: list[str]
     lines: array
     bad: faults.Bad
+    delimiter: str
 
 
 def read(path: Path, target: str) -> Cells:
@@ -80,7 +82,7 @@ def _read(path: Path, file: TextIO, target: str) -> Cells:
             features.extend(numbers)
         targets.append(texts.setdefault(text, text))
         ends.append(line)
-    return Cells(columns, features, targets, ends, bad)
+    return Cells(columns, features, targets, ends, bad, delimiter)
 
 
 def _lines(path: Path, file: TextIO) -> Iterator[str]:
@@ -107,14 +109,18 @@ def _target_column(path: Path, header: Sequence[str], target: str) -> int:
     if all(faults.number(name) is not None for name in header):
         raise DataError(f"{path} begins with a line of numbers only: put a header line with the columns' names there")
     counts = Counter(header)
+    like_cells = 2 * sum(faults.number(name) is not None for name in header) >= len(header)
+    lacks = " (does the file lack its header line?)" if like_cells else ""
     for k, name in enumerate(header, start=1):
         if not name:
-            raise DataError(f"column {k} of {path} has no name: name it, or leave it out if it only numbers the rows")
+            raise DataError(
+                f"column {k} of {path} has no name: name it, or leave it out if it only numbers the rows{lacks}"
+            )
         if counts[name] > 1:
-            raise DataError(f"{path} has {counts[name]} columns named {short(name)}: give each its own name")
+            raise DataError(f"{path} has {counts[name]} columns named {short(name)}: give each its own name{lacks}")
     if target not in header:
         known = textwrap.shorten(", ".join(header[:100]), 500, placeholder=" …")
-        raise ValueError(f"{path} has no column {target!r}: its columns are {known}")
+        raise ValueError(f"{path} has no column {target!r}: its columns are {known}{lacks}")
     if len(header) == 1:
         raise DataError(f"{path} has no column but {target!r}: it needs features too")
     return header.index(target)

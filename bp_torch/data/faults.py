@@ -9,8 +9,9 @@ from typing import NamedTuple
 from bp_torch.errors import DataError
 
 MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"}
-ABSENT, COMMAS, DATES, SIGNS, NOT_FINITE, TEXT = (
+ABSENT, TRUTHS, COMMAS, DATES, SIGNS, NOT_FINITE, TEXT = (
     "missing cells",
+    "truth values",
     "decimal commas",
     "dates or times",
     "numbers with other signs beside their digits",
@@ -18,6 +19,7 @@ ABSENT, COMMAS, DATES, SIGNS, NOT_FINITE, TEXT = (
     "text",
 )
 PATTERNS = {  # of what is no number; the first that fits says what it is
+    TRUTHS: r"(?i:true|false|yes|no)",
     COMMAS: r"[+−-]?(?:\d{1,3}(?:\.\d{3})+|\d*),\d+(?:[eE][+-]?\d+)?",
     DATES: r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[ T].*)?|\d{1,2}:\d{2}(?::\d{2}.*)?",
     SIGNS: r"[^\w\s]{0,2}\s?[^\w\s]?\d[\d.,_'’\s]*[^\w\s]?[^\W\d_]{0,3}",  # 1,234,567 or 12 % or € 5 or 1_0
@@ -29,11 +31,12 @@ LONGEST = 40  # characters of a cell or a name that a message shows
 
 
 class Found(NamedTuple):
-    """Bad cells of one kind in one column: how many, and the first of them."""
+    """Bad cells of one kind in one column: how many, the first of them, and whether any holds a point."""
 
     cells: int
     line: int
     cell: str
+    points: bool
 
 
 Bad = dict[tuple[str, str], Found]
@@ -78,19 +81,33 @@ def note(bad: Bad, column: str, cells: Iterable[tuple[str, int]]) -> None:
     """Counts cells of a column, each with its line, among what is bad."""
     for cell, line in cells:
         key = kind(cell), column
-        bad[key] = Found(bad[key].cells + 1, *bad[key][1:]) if key in bad else Found(1, line, cell)
+        count, line, first, points = bad.get(key, Found(0, line, cell, False))
+        bad[key] = Found(count + 1, line, first, points or "." in cell)
 
 
-def error(path: Path, bad: Bad, rows: int, target: str, way_out: str = "") -> DataError:
-    """All that is bad as one sentence, of bounded length. way_out: what else can be done about the target's cells."""
-    parts = []
+def error(path: Path, bad: Bad, rows: int, target: str, delimiter: str, way_out: str = "") -> DataError:
+    """All that is bad as one sentence, of bounded length.
+
+    delimiter: of the file's cells. way_out: what else can be done about the target's cells.
+    """
+    parts, bad = [], _merged(bad)
     for what, feature in dict.fromkeys((name, column != target) for name, column in bad):
         of_kind = ((column, found) for (name, column), found in bad.items() if name == what)
         columns = [each for each in of_kind if (each[0] != target) == feature]
         shown = ", ".join(_told(what, column, found, rows) for column, found in columns[:SHOWN])
         more = f" and {len(columns) - SHOWN:,} columns more" if len(columns) > SHOWN else ""
-        parts.append(f"{what} in {shown}{more}: {_advice(what, [found for _, found in columns], rows, feature)}")
+        parts.append(f"{what} in {shown}{more}: {_advice(what, dict(columns), rows, feature, delimiter)}")
     return DataError(f"{path} holds {'; '.join([*parts, *([way_out] if way_out else [])])}")
+
+
+def _merged(bad: Bad) -> Bad:
+    """A column of no, se and dk is one of text: its no is no truth value."""
+    merged: Bad = {}
+    for (what, column), found in bad.items():
+        key = (TEXT if what == TRUTHS and (TEXT, column) in bad else what), column
+        known = merged.get(key)
+        merged[key] = found if known is None else known._replace(cells=known.cells + found.cells)
+    return merged
 
 
 def short(text: str) -> str:
@@ -104,20 +121,32 @@ def _told(what: str, column: str, found: Found, rows: int) -> str:
     return f"column {short(column)} ({found.cells:,} of {rows:,} rows, {example})"
 
 
-def _advice(what: str, found: list[Found], rows: int, feature: bool) -> str:
+def _advice(what: str, columns: dict[str, Found], rows: int, feature: bool, delimiter: str) -> str:
+    found = list(columns.values())
     cell = found[0].cell.strip()[:LONGEST]
     mostly = feature and any(2 * each.cells > rows for each in found)
     without = "leave the column out, or " if mostly else ""
     if what == COMMAS:
         point = cell.replace(".", "").replace(",", ".").replace("−", "-")
-        thousands = f", or {cell.replace(',', '')} if it means that" if re.fullmatch(THOUSANDS, cell) else ""
-        return f'write {point}{thousands}; pandas.read_csv(FILE, sep=";", decimal=",") reads decimal commas'
+        either = f", or {cell.replace(',', '')} if it means that" if re.fullmatch(THOUSANDS, cell) else ""
+        thousands = ', thousands="."' if any(each.points for each in found) else ""
+        separator = delimiter.replace("\t", r"\t")
+        return (
+            f'write {point}{either}; with pandas, pandas.read_csv(FILE, sep="{separator}", decimal=","{thousands}) '
+            "reads decimal commas"
+        )
+    if what == TRUTHS and feature:
+        return "write 1 and 0"
     if what == DATES:
         return f"{without}write numbers, the days since a first one, say"
     if what == SIGNS:
         return f"{without}write the digits alone, with a point before decimals"
     if what == TEXT and mostly:
-        return f"{without}write a column of 0 and 1 for each text, as pandas.get_dummies(rows) makes them"
+        names = ", ".join(map(short, list(columns)[:SHOWN])) + ", …" * (len(columns) > SHOWN)
+        return (
+            f"{without}write a column of 0 and 1 for each text (with pandas, pandas.get_dummies(rows, "
+            f"columns=[{names}], dtype=int) makes them)"
+        )
     if what == ABSENT:
         return f"{without}fill them" if mostly else "fill them, or leave out their rows"
     return "correct them, or leave out their rows"

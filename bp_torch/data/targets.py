@@ -43,7 +43,7 @@ def targets(path: Path, target: str, cells: Cells, task: str | None) -> tuple[Te
         rows = zip(cells.target, cells.lines, strict=True)
         faults.note(cells.bad, target, (row for row in rows if row[0] in numbers and numbers[row[0]] is None))
     if cells.bad:
-        raise faults.error(path, cells.bad, len(cells.lines), target, way_out)
+        raise faults.error(path, cells.bad, len(cells.lines), target, cells.delimiter, way_out)
     repeated = few and len(values) < len(cells.target)
     if task == "regression" or (task is None and not (words or codes or repeated)):
         y = torch.tensor([number(cell) for cell in cells.target], dtype=torch.float64, device="cpu")

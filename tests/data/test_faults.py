@@ -38,7 +38,7 @@ def test_bad_cells_are_told_by_column_with_a_count_an_example_and_what_to_do(tmp
         "dates or times in column 'day' (9,300 of 9,300 rows, '2024-01-01' in line 2): leave the column out, or write "
         "numbers, the days since a first one, say",
         "text in column 'town' (9,300 of 9,300 rows, 'Ulm' in line 2): leave the column out, or write a column of 0 "
-        "and 1 for each text, as pandas.get_dummies(rows) makes them",
+        "and 1 for each text (with pandas, pandas.get_dummies(rows, columns=['town'], dtype=int) makes them)",
         "missing cells in column 'size' (6,200 of 9,300 rows, the first in line 3): leave the column out, or fill them",
     ]
 
@@ -62,9 +62,9 @@ def test_every_kind_of_bad_cell_at_once_stays_within_bounds(tmp_path: Path) -> N
 
 
 DECIMALS = {
-    "-0,773": 'write -0.773; pandas.read_csv(FILE, sep=";", decimal=",") reads decimal commas',
+    "-0,773": 'write -0.773; with pandas, pandas.read_csv(FILE, sep="SEP", decimal=",") reads decimal commas',
     "−0,5": "write -0.5;",
-    "1.234,56": "write 1234.56;",
+    "1.234,56": 'write 1234.56; with pandas, pandas.read_csv(FILE, sep="SEP", decimal=",", thousands=".") reads',
     ",5": "write .5;",
     "2,5e-3": "write 2.5e-3;",
     "1,234": "write 1.234, or 1234 if it means that;",
@@ -78,12 +78,34 @@ def test_decimal_commas_get_a_hint(tmp_path: Path, cell: str, separator: str) ->
     quoted = f'"{cell}"' if separator == "," else cell
     rows = "".join(f"{quoted}{separator}{k % 2}\n" for k in range(6))
     path = made(tmp_path, f"a{separator}kind\n{rows}")
-    of_rows = f"(6 of 6 rows, '{cell}' in line 2): {DECIMALS[cell]}"
+    advice = DECIMALS[cell].replace("SEP", separator.replace("\t", r"\t"))
+    of_rows = f"(6 of 6 rows, '{cell}' in line 2): {advice}"
     assert f"holds decimal commas in column 'a' {of_rows}" in refusal(path)
     turned = "".join(f"{k}{separator}{quoted if k % 2 else 3}\n" for k in range(6))
     words = refusal(made(tmp_path, f"a{separator}kind\n{turned}"))
-    assert f"holds decimal commas in column 'kind' (3 of 6 rows, '{cell}' in line 3): {DECIMALS[cell]}" in words
+    assert f"holds decimal commas in column 'kind' (3 of 6 rows, '{cell}' in line 3): {advice}" in words
     assert words.endswith('; if these are names of classes, say task="classification"')
+
+
+def test_points_between_thousands_are_seen_after_the_first_decimal_comma_too(tmp_path: Path) -> None:
+    words = refusal(made(tmp_path, "a;kind\n234,50;x\n1.234,50;y\n2,5;x\n"))
+    assert 'write 234.50; with pandas, pandas.read_csv(FILE, sep=";", decimal=",", thousands=".")' in words
+
+
+@pytest.mark.parametrize("cells", ["True|False", "yes|No", "TRUE|TRUE"])
+def test_truth_values_are_to_be_written_as_1_and_0_and_may_be_classes(tmp_path: Path, cells: str) -> None:
+    rows = [f"{k},{cells.split('|')[k % 2]},{'xy'[k % 2]}\n" for k in range(6)]
+    words = refusal(made(tmp_path, "size,smoker,kind\n" + "".join(rows)))
+    first = cells.split("|")[0]
+    assert words.endswith(f"truth values in column 'smoker' (6 of 6 rows, '{first}' in line 2): write 1 and 0")
+    path = made(tmp_path, "size,smoker\n" + "".join(f"{k},{('True', 'False')[k % 2]}\n" for k in range(6)))
+    assert bp.data.table(path, target="smoker").classes == ("False", "True")
+
+
+def test_no_among_other_texts_is_text(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{('no', 'se', 'dk')[k % 3]},{'xy'[k % 2]}\n" for k in range(6))
+    words = refusal(made(tmp_path, "size,country,kind\n" + rows))
+    assert "holds text in column 'country' (6 of 6 rows, 'no' in line 2): leave the column out" in words
 
 
 @pytest.mark.parametrize("cells", ["1,234,567|2,000,000", "12 %|15 %", "€ 5|$1,200.50", "1'000|2'000.5", "1 000|5"])

@@ -124,6 +124,21 @@ def test_missing_file_and_bad_arguments(tmp_path: Path) -> None:
         bp.data.table(path, target="kind", seed=-1)
 
 
+@pytest.mark.parametrize("first", ["0,0.0,yes", "5.1,3.5,setosa", "1,1,yes", ",1,2"])
+def test_a_header_that_looks_like_cells_is_asked_about(tmp_path: Path, first: str) -> None:
+    path = made(tmp_path, first + "\n" + flowers().split("\n", 1)[1])
+    with pytest.raises((ValueError, bp.DataError)) as caught:
+        bp.data.table(path, target="kind")
+    assert str(caught.value).endswith(" (does the file lack its header line?)")
+
+
+def test_a_header_of_names_is_not_asked_about(tmp_path: Path) -> None:
+    for text in ("Na,2020,kind\n", "a,a,kind\n"):
+        with pytest.raises((ValueError, bp.DataError)) as caught:
+            bp.data.table(made(tmp_path, text + "1,2,x\n"), target="sort")
+        assert "header line" not in str(caught.value)
+
+
 def test_a_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("bp_torch.data.cells"), "LONGEST_LINE", 1 << 16)
     path = made(tmp_path, b"a" * (1 << 25))
