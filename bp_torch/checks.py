@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+
+from bp_torch.errors import reason
 
 MOST = 2**63 - 1  # what torch's sizes and indices hold
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -134,21 +137,20 @@ def parameters(layers: Sequence[tuple[Tensor, Tensor]]) -> None:
 
 def _own_memory(tensors: list[tuple[str, Tensor]]) -> None:
     """Raises ValueError where two elements lie in one place: a step for the one would change the other."""
-    for i, (name, t) in enumerate(tensors):
+    stretches: list[tuple[int, int, int]] = []
+    for k, (name, t) in enumerate(tensors):
         if not t.is_contiguous() and _offsets(t).unique().numel() < t.numel():
             raise ValueError(f"several elements of {name} lie in one place of its memory: give {name}.clone()")
-        for other, u in tensors[:i]:
-            if _meet(t, u) and bool(torch.isin(_places(t), _places(u)).any()):
+        with suppress(NotImplementedError):  # torch.func's tensors have no memory
+            stretches.append((*_begin(t), k))
+    before: list[tuple[int, int, int]] = []  # with their ends, those that reach into the next one
+    for memory, first, k in sorted(stretches):
+        before = [each for each in before if each[0] == memory and each[1] > first]
+        for *_, i in before:
+            (other, u), (name, t) = tensors[min(i, k)], tensors[max(i, k)]
+            if bool(torch.isin(_places(t), _places(u)).any()):
                 raise ValueError(f"{name} shares memory with {other}, and a step changes both: give {name}.clone()")
-
-
-def _meet(t: Tensor, u: Tensor) -> bool:
-    """Whether two tensors lie in stretches of memory that overlap."""
-    try:
-        (memory, first), (other, others_first) = _begin(t), _begin(u)
-    except NotImplementedError:  # torch.func's tensors have no memory
-        return False
-    return memory == other and first < others_first + _span(u) and others_first < first + _span(t)
+        before.append((memory, first + _span(tensors[k][1]), k))
 
 
 def _begin(t: Tensor) -> tuple[int, int]:
@@ -229,7 +231,7 @@ def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
             f"{_as_tensor('y', y, like.dtype, like)}{column}"
         )
     _dense("y", y)
-    leading = torch.broadcast_shapes(x.shape[:-2], like.shape[:-2])
+    leading = like.shape[:-2] if x.ndim == 2 else torch.broadcast_shapes(x.shape[:-2], like.shape[:-2])
     if y.is_floating_point():
         if y.ndim < 2 or y.shape[-2:] != (m, n_out) or not _broadcast(y.shape[:-2], leading, leading):
             hint = ""
@@ -280,9 +282,11 @@ def reached(name: str, y: Tensor, reach: tuple[float, float], output: str, sums_
             f"{name}: y[{row}, {column}] is {y[row, column]:g}, and {output} outputs are {bounds}: scale the targets, "
             "or make the network with cost='quadratic' and output='identity'"
         )
-    sums = y.double().sum(-1)
+    if not sums_to_one:
+        return
+    sums = y.sum(-1, dtype=torch.float64)
     whole = ((sums - 1).abs() <= max(1e-3, rounding)) | ~sums.isfinite()
-    if sums_to_one and not bool(whole.all()):
+    if not bool(whole.all()):
         row = int((~whole).nonzero()[0])
         way = "divide each row by its sum, or use cost='binary_cross_entropy' for several classes at once"
         if y.shape[-1] == 1:
@@ -299,7 +303,7 @@ def result_of(what: str, like: Tensor, function: Callable[..., object], *argumen
         result = function(*arguments)
     except Exception as error:
         raise ValueError(
-            f"{what} fails for a tensor of {like.dtype} ({_in_a_line(error)}): write it with torch's own functions, "
+            f"{what} fails for a tensor of {like.dtype} ({reason(error)}): write it with torch's own functions, "
             "torch.sin for math.sin, say"
         ) from error
     if not isinstance(result, Tensor) or (result.shape, result.dtype) != (like.shape, like.dtype):
@@ -308,12 +312,10 @@ def result_of(what: str, like: Tensor, function: Callable[..., object], *argumen
     return result
 
 
-def _in_a_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def _broadcast(shape: torch.Size, other: torch.Size, to: torch.Size | None = None) -> bool:
     """Whether two shapes go together; `to`: and give this one."""
+    if not shape:  # as it mostly is; torch takes its time
+        return to in (None, other)
     try:
         return to in (None, torch.broadcast_shapes(shape, other))
     except RuntimeError:

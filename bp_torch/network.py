@@ -19,7 +19,7 @@ from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, SOFTMAX, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.initialisers import INITIALISERS
-from bp_torch.threads import by_size
+from bp_torch.threads import by_size, own_dtype
 
 
 class Layer(NamedTuple):
@@ -262,7 +262,7 @@ def stack(networks: Iterable[Network]) -> Network:
 def _in_own_dtype(sweep: Iterator[tuple[int, Tensor]], device: str) -> Iterator[tuple[int, Tensor]]:
     """The sweep without an autocast that the caller is in, which would have products of another dtype."""
     while True:
-        with torch.autocast(device, enabled=False):
+        with own_dtype(device):
             step = next(sweep, None)
         if step is None:
             return

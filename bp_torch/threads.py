@@ -41,6 +41,23 @@ def threads(count: int) -> Iterator[None]:
         _set(before)
 
 
+@contextmanager
+def computing(count: int, device: str) -> Iterator[None]:
+    """On so many threads, and in the tensors' own dtype."""
+    with threads(count), own_dtype(device):
+        yield
+
+
+@contextmanager
+def own_dtype(device: str) -> Iterator[None]:
+    """In the tensors' own dtype: the autocast that a caller is in would multiply in another."""
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            yield
+    else:
+        yield
+
+
 def fitting(multiplications: int, worth: int = A_CALL) -> int:
     """How many threads so many multiplications are worth: one, or from `worth` on torch's own setting."""
     return 1 if multiplications < worth else torch.get_num_threads()
@@ -52,15 +69,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 def by_size(multiplications: Callable[..., int]) -> Callable[[F], F]:
     """Lets a function of a network run on as many threads as what it does is worth, and in the network's own dtype.
 
-    multiplications says what it does, of its arguments as the caller gave them, checked by nobody. An autocast that the
-    caller is in would have products of another dtype.
+    multiplications says what it does, of its arguments as the caller gave them, checked by nobody.
     """
 
     def decorator(function: F) -> F:
         @wraps(function)
         def sized(*args: Any, **kwargs: Any) -> Any:
             device = (args[0] if args else kwargs["net"]).layers[0].w.device.type
-            with threads(fitting(multiplications(*args, **kwargs))), torch.autocast(device, enabled=False):
+            with computing(fitting(multiplications(*args, **kwargs)), device):
                 return function(*args, **kwargs)
 
         return sized  # pyright: ignore[reportReturnType]

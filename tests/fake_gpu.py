@@ -14,6 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bp_torch.insight.observe import bounds
+
 DEVICE = torch.device("cuda:1")
 READS = {torch.ops.aten.item.default, torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}
 
@@ -36,8 +38,11 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
     """Two GPUs of compute capability 9.0, of which the first is the current one."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
-    with FakeTensorMode(shape_env=ShapeEnv()), Waits() as waits:
-        yield waits
+    try:
+        with FakeTensorMode(shape_env=ShapeEnv()), Waits() as waits:
+            yield waits
+    finally:
+        bounds.cache_clear()  # of the numbers that were read here
 
 
 class Graphs:

@@ -339,7 +339,7 @@ def test_layers_that_share_the_memory_of_an_array_are_refused() -> None:
 
 def test_tied_layers_are_refused() -> None:
     tanh = bp.ACTIVATIONS["tanh"]
-    for second in (SHARED, SHARED.T, SHARED.view(-1).view(5, 5)):
+    for second in (SHARED, SHARED.T, SHARED.view(-1).view(5, 5), torch.from_numpy(SHARED.numpy())):
         layers = bp.Layer(SHARED, torch.zeros(5)), bp.Layer(second, torch.zeros(5))
         with pytest.raises(ValueError, match=r"layers\[1\].w shares memory with layers\[0\].w"):
             bp.Network(layers, (tanh, tanh), bp.COSTS["quadratic"])
@@ -582,6 +582,13 @@ def test_settings_that_are_no_table_are_refused(settings: Any, tmp_path) -> None
 
 SOFTSIGN = bp.Activation("softsign", lambda z: z / (1 + z.abs()), lambda z, a: (1 - a.abs()) ** 2)
 HUBER = bp.Cost("own", lambda z, a, y: (a - y).abs().sum(-1), lambda f, z, a, y: (a - y).sign() * f.derivative(z, a))
+
+
+def test_an_own_activation_that_fails_is_named_where_it_is_registered_too(monkeypatch) -> None:
+    mine = bp.Activation("mine", lambda z: z.double(), lambda z, a: a)
+    monkeypatch.setitem(bp.ACTIVATIONS, "mine", mine)
+    with pytest.raises(ValueError, match="the activation 'mine' must give"):
+        network(hidden="mine").forward(X)
 
 
 def test_an_own_function_is_saved_once_it_is_registered(tmp_path, monkeypatch) -> None:

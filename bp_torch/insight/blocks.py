@@ -65,10 +65,15 @@ def _safe(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).tiny ** 0.4
 
 
+def _are_safe(norms: Tensor, dtype: torch.dtype) -> bool:
+    safe = _safe(dtype)
+    return bool(((norms > safe) & (norms < 1 / safe)).all())
+
+
 def norm(t: Tensor) -> Tensor:
     """‖row‖ of each row (…, n), in float64; where a square might overflow or vanish, rows are scaled before."""
-    norms, safe = torch.linalg.vector_norm(t, dim=-1), _safe(t.dtype)
-    if bool(((norms > safe) & (norms < 1 / safe)).all()):
+    norms = torch.linalg.vector_norm(t, dim=-1)
+    if _are_safe(norms, t.dtype):
         return norms.double()
     limits = torch.finfo(torch.float64)
     largest = t.abs().amax(-1, keepdim=True).double().clamp_(limits.tiny, limits.max)
@@ -159,7 +164,13 @@ def dot_products(
             (p.a @ q.a.mT).addr_(p.one, q.one).mul_(p.delta @ q.delta.mT) for p, q in zip(mine, theirs, strict=True)
         )
         cosines = reduce(Tensor.add_, terms)
-        yield cosines.clamp_(-1, 1) if cosine else cosines.mul_(norms.unsqueeze(-1)).mul_(their_norms)
+        if cosine:
+            yield cosines.clamp_(-1, 1)
+            continue
+        both = norms, their_norms
+        if all(_are_safe(each, cosines.dtype) for each in both):  # else the products are taken in float64
+            both = tuple(each.to(cosines.dtype) for each in both)
+        yield cosines.mul_(both[0].unsqueeze(-1)).mul_(both[1])
 
 
 def matrix(

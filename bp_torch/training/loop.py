@@ -26,7 +26,7 @@ from bp_torch.network import (
 )
 from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
 from bp_torch.state import Position, State, checked_position, is_finite
-from bp_torch.threads import fitting, threads
+from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines.eager import replay
@@ -112,7 +112,7 @@ def train(
         held_out = held_out._replace(labels=held_out.y > 0.5)
     lr = fitting_rate(net) if recipe.lr is None else recipe.lr
     job = Job(State(net), (x, y), replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x))))
-    with _computing(job, torch.get_num_threads()):
+    with own_dtype(x.device.type):
         with products_in("dtype"):
             try_own_functions(net)
         engines.check(job)
@@ -154,8 +154,8 @@ def _finite(held_out: HeldOut) -> HeldOut:
 
 def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) -> Iterator[Record]:
     recipe, net, m = job.recipe, job.state.net, len(job.data[0])
-    sizes, batches = job.batch_sizes, len(job.batch_sizes)
-    with _computing(job, torch.get_num_threads()), _memory_of_a_step(job, start.epoch, start.batch):
+    sizes, batches, device = job.batch_sizes, len(job.batch_sizes), job.data[0].device.type
+    with own_dtype(device), _memory_of_a_step(job, start.epoch, start.batch):
         engine = engines.start(job)
     for_evaluation = recipe.threads or (1 if held_out is None else fitting(multiplications(net, held_out.x)))
     if start.batch % engine.block:
@@ -168,14 +168,14 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
     for epoch in range(start.epoch, recipe.epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
         _, first, total, seconds = start if epoch == start.epoch else Position(epoch)
-        with _computing(job, engine.threads), _memory_of_a_step(job, epoch, first):
+        with computing(engine.threads, device), _memory_of_a_step(job, epoch, first):
             before = job.state.copy()
             began = time.perf_counter()
             order, numbers = shuffled(m, recipe.seed, epoch), numbers_table(rate, sizes)
         done = first
         while done < batches:
             until = min(batches, (done // part + 1) * part)
-            with _computing(job, engine.threads), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
+            with computing(engine.threads, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                 total += engine.run(order[done * recipe.batch_size : until * recipe.batch_size], numbers[done:until])
                 finite = math.isfinite(total) and (until < batches or is_finite(net))
             done, seconds = until, seconds + time.perf_counter() - began
@@ -183,7 +183,7 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 job.state.restore(before)
                 run_on = engine.threads
                 del engine  # it may hold a copy of the data, and the replay makes its own
-                with _computing(job, run_on), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
+                with computing(run_on, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                     batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
                 job.state.restore(before)
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
@@ -194,7 +194,7 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 began = time.perf_counter()
         cost, accuracy = None, None
         if held_out is not None:
-            with _computing(job, for_evaluation):
+            with computing(for_evaluation, device):
                 cost, accuracy = _evaluated(net, held_out, epoch)
         if cost is not None and not math.isfinite(cost) and not warned:
             warned = True
@@ -205,13 +205,6 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 stacklevel=2,
             )
         yield Record(epoch, total / m, cost, accuracy, seconds, m / seconds, Position(epoch + 1))
-
-
-@contextmanager
-def _computing(job: Job, count: int) -> Iterator[None]:
-    """On so many threads, and in the job's own precision, whatever autocast the caller is in."""
-    with threads(count), torch.autocast(job.data[0].device.type, enabled=False):
-        yield
 
 
 @contextmanager

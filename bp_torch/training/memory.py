@@ -7,6 +7,7 @@ import torch
 
 from bp_torch.errors import EngineError
 
+SMALL = 16 << 20  # bytes that need not be asked for: to ask takes as long as some steps of a tiny network
 LIMITS = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"  # a container's, of both versions
 
 
@@ -24,6 +25,8 @@ def free_memory() -> float:
 
 def check_memory(needed: int, batch_size: int, otherwise: str = "") -> None:
     """Raises EngineError where so many bytes for a step are more than can be had."""
+    if needed < SMALL:
+        return
     free = free_memory()
     if needed > free:
         fitting = int(batch_size * free / needed / 2)
