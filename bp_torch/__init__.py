@@ -8,6 +8,7 @@ from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight import per_example
 from bp_torch.insight.check import Check, check
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
+from bp_torch.optimisers import OPTIMISERS, SGD, Adagrad, Adam, AdamW, RMSprop
 from bp_torch.recipe import Recipe
 from bp_torch.saving.checkpoint import Checkpoint, load, load_checkpoint, save
 from bp_torch.state import Position
@@ -21,7 +22,12 @@ __all__ = [
     "ACTIVATIONS",
     "COSTS",
     "INITIALISERS",
+    "OPTIMISERS",
+    "SGD",
     "Activation",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "BackpropTrace",
     "Check",
     "Checkpoint",
@@ -33,6 +39,7 @@ __all__ = [
     "Layer",
     "Network",
     "Position",
+    "RMSprop",
     "Recipe",
     "Record",
     "Trace",

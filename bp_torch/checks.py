@@ -53,6 +53,21 @@ def finite(what: str, value: object) -> float:
     return float(value)
 
 
+def within(what: str, value: object, low: float, high: float = math.inf) -> float:
+    """`value` as a float, if it is a number from `low` to below `high`."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= _float(value) < high:
+        bounds = f"from {low:g} to below {high:g}" if high < math.inf else f"of {low:g} or more, and finite"
+        raise ValueError(f"{what} must be a number {bounds}, not {_in_words(value)}")
+    return float(value)
+
+
+def betas(value: object) -> tuple[float, float]:
+    """`value` as two floats, if it is a pair of numbers from 0 to below 1."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"betas must be two numbers, as in (0.9, 0.999), not {value!r}")
+    return within("betas[0]", value[0], 0, 1), within("betas[1]", value[1], 0, 1)
+
+
 def _float(value: Real) -> float:
     """A number as a float; infinite where it is too large for one."""
     try:

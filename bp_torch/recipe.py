@@ -11,6 +11,7 @@ from typing import Any, TypedDict, TypeVar
 
 from bp_torch import checks
 from bp_torch.network import Network
+from bp_torch.optimisers import OPTIMISERS, SGD, Optimiser, optimiser
 
 Rate = float | Callable[[int], float]
 """η, or a function of the epoch (from 1) that gives it."""
@@ -27,6 +28,7 @@ class Settings(TypedDict, total=False):
     epochs: int
     batch_size: int
     lr: Rate | None
+    optimizer: str | Optimiser
     seed: int
     engine: str
     precision: str
@@ -51,7 +53,9 @@ class Recipe:
     epochs: passes over the examples.
     batch_size: examples a step. The last batch of an epoch holds what is left over, and its gradient is its own mean.
     lr: η, the step along −∂C/∂w; a number, or a function that is asked for it at the start of each epoch, with the
-        epoch's number. Left out, `fitting_rate` of the network.
+        epoch's number. Left out, `fitting_rate` of the network and the optimiser.
+    optimizer: the rule by which a gradient changes the parameters: a key of `OPTIMISERS`, alone or with its options, as
+        in "adam(weight_decay=0.01)", or an entry, bp.Adam(weight_decay=0.01). "sgd" is plain gradient descent.
     seed: the order of the examples in an epoch depends on seed and epoch alone.
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
@@ -71,6 +75,9 @@ class Recipe:
     lr: Rate | None = option(
         None, "learning rate η (default: 3, the book's, for sigmoid with quadratic; else 0.1)", float
     )
+    optimizer: str | Optimiser = option(
+        "sgd", f"{', '.join(OPTIMISERS)}; with options: 'adam(weight_decay=0.01)'", metavar="RULE"
+    )
     seed: int = option(0, "of the weights and the batches")
     engine: str = option("auto", "what runs the steps: auto, eager, native, compiled, graph or persistent")
     precision: str = option("dtype", "of the products: dtype (the network's own), tf32 or bf16")
@@ -82,6 +89,7 @@ class Recipe:
         put(self, "batch_size", checks.whole("batch_size", self.batch_size, 1))
         if self.lr is not None and not callable(self.lr):
             put(self, "lr", checks.positive("lr", self.lr))
+        put(self, "optimizer", optimiser(self.optimizer))
         put(self, "seed", checks.seed(self.seed))
         if self.threads is not None:
             put(self, "threads", checks.whole("threads", self.threads, 1))
@@ -93,10 +101,17 @@ class Recipe:
         put(self, "precision", RENAMED.get(self.precision, self.precision))
 
 
-def fitting_rate(net: Network) -> float:
-    """The η of a recipe that names none: the book's 3 for sigmoid neurons with quadratic cost, else 0.1."""
+def fitting_rate(net: Network, rule: Optimiser) -> float:
+    """The η of a recipe that names none.
+
+    Of gradient descent it is the book's 3 for sigmoid neurons with quadratic cost, else 0.1. With momentum μ it is
+    1 − μ times that, since the sum grows to 1 / (1 − μ) gradients. Of the others it is torch.optim's.
+    """
+    if rule.rate is not None:
+        return rule.rate
     book = net.cost_function.name == "quadratic" and all(f.name == "sigmoid" for f in net.activations)
-    return 3.0 if book else 0.1
+    momentum = rule.momentum if isinstance(rule, SGD) else 0.0
+    return (3.0 if book else 0.1) * (1 - momentum)
 
 
 FIELDS = tuple(each.name for each in fields(Recipe))

@@ -6,21 +6,25 @@ import torch
 
 from bp_torch import checks
 from bp_torch.network import Layer, Network
+from bp_torch.optimisers import Optimiser
+
+Slots = tuple[tuple[Layer, ...], ...]
+"""What an update rule keeps: for each of its slots, tensors like those of every layer."""
 
 
 class State(NamedTuple):
     """All that a step changes, in place.
 
-    net: the network. slots: what an update rule keeps for each parameter, of its shape; plain gradient descent keeps
-    nothing.
+    net: the network. slots: what the update rule keeps for each parameter; plain gradient descent keeps nothing.
     """
 
     net: Network
-    slots: tuple[tuple[Layer, ...], ...] = ()
+    slots: Slots = ()
 
-    def twin(self) -> "State":
-        """The same values in memory of their own."""
-        return State(self.net.to(), tuple(tuple(Layer(w.clone(), b.clone()) for w, b in slot) for slot in self.slots))
+    def twin(self, device: torch.device | None = None) -> "State":
+        """The same values in memory of their own, on a device, if one is given."""
+        slots = tuple(tuple(Layer(*(t.to(device, copy=True) for t in layer)) for layer in slot) for slot in self.slots)
+        return State(self.net.to(device=device), slots)
 
     @torch.inference_mode()
     def copy(self) -> tuple[Layer, ...]:
@@ -41,14 +45,16 @@ class State(NamedTuple):
 class Position(NamedTuple):
     """Where a run stands: in this epoch (from 1), after so many of its batches.
 
-    cost_sum: Σ C_x over the examples of these batches. seconds: their time. With the weights, the data and the
-    arguments of `train`, it is all that the rest of a run depends on.
+    cost_sum: Σ C_x over the examples of these batches. seconds: their time. slots: what the optimiser keeps, in the
+    tensors that the training goes on to change, as it does the network's. With the weights, the data and the arguments
+    of `train`, it is all that the rest of a run depends on.
     """
 
     epoch: int = 1
     batch: int = 0
     cost_sum: float = 0.0
     seconds: float = 0.0
+    slots: Slots = ()
 
 
 def checked_position(name: str, value: object) -> Position:
@@ -73,7 +79,31 @@ def checked_position(name: str, value: object) -> Position:
             f"a position's cost_sum and seconds must be 0 where its batch is 0, not {cost_sum:g} and {seconds:g}: they "
             f"are of the batches done in its epoch; write bp.Position({epoch})"
         )
-    return Position(epoch, batch, cost_sum, seconds)
+    return Position(epoch, batch, cost_sum, seconds, value.slots)
+
+
+@torch.inference_mode()
+def started(net: Network, rule: Optimiser, position: Position) -> State:
+    """What a run begins or goes on with: the network, and what the rule keeps, copied from the position or fresh.
+
+    Raises ValueError where the position does not hold what the rule keeps for this network.
+    """
+    fresh = tuple(
+        tuple(Layer(*(torch.full_like(t, fill) for t in layer)) for layer in net.layers) for _, fill in rule.slots
+    )
+    state = State(net, fresh)
+    if position.slots or position[:2] != (1, 0):
+        if _shapes(position.slots) != _shapes(fresh):
+            raise ValueError(
+                f"start does not hold what optimizer={str(rule)!r} keeps for this network: go on with the optimizer "
+                "and the position that were saved together"
+            )
+        State(net, fresh).restore((*net.layers, *(layer for slot in position.slots for layer in slot)))
+    return state
+
+
+def _shapes(slots: Slots) -> list[list[torch.Size]]:
+    return [[t.shape for layer in slot for t in layer] for slot in slots]
 
 
 def is_finite(net: Network) -> bool:

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"version", "errors"},
     {"randomness", "checks", "threads"},
-    {"equations", "activations", "initialisers"},
+    {"equations", "activations", "initialisers", "optimisers"},
     {"costs"},
     {"network"},
     {"recipe", "state"},

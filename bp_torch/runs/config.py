@@ -150,7 +150,8 @@ class Config:
     def settings(self) -> dict[str, Any]:
         """All but `about`, in one level: what a checkpoint holds."""
         values = {each.name: getattr(self, each.name) for each in _own_fields()}
-        return {**values, **{each.name: getattr(self.recipe, each.name) for each in fields(Recipe)}}
+        recipe = {each.name: getattr(self.recipe, each.name) for each in fields(Recipe)}
+        return {**values, **recipe, "optimizer": str(self.recipe.optimizer)}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:

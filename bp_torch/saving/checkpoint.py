@@ -7,7 +7,7 @@ network (sizes, dtype, activations, cost) and the run (position, settings, an op
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError
 from bp_torch.network import Layer, Network
 from bp_torch.saving import durable, jsonable
-from bp_torch.state import Position, checked_position, is_finite
+from bp_torch.state import Position, Slots, State, checked_position, is_finite
 
 FORMAT = "bp_torch checkpoint"
 READABLE = (FORMAT, "bp_torch checkpoint 2")  # the latter is the same format, as it was named at first
@@ -66,7 +66,7 @@ def save(
 
     position: a record's. settings: what JSON can hold, such as the arguments of `train`: `seed` is all the random state
         there is, since the order of an epoch's batches depends on it and the epoch alone. optimizer: of a training loop
-        of your own; SGD as `train` does it has no state.
+        of your own; what an optimiser of `OPTIMISERS` keeps is in the position.
 
     Raises ValueError for an own Activation or Cost, which has no name to be found by again, for weights that are not
     finite, for a position that no run can stand at, and for settings that JSON can't hold; CheckpointError where the
@@ -87,9 +87,11 @@ def save(
         raise ValueError("save takes one network at a time: save the networks of a stack one after the other")
     if not is_finite(net):
         raise ValueError("the network holds weights that are not finite: a checkpoint of it would be of no use")
-    tensors = dict(_named(net.layers))
+    tensors, position = dict(_named("layers", net.layers)), checked_position("position", position)
+    for number, slot in enumerate(position.slots):
+        tensors |= _named(f"slots.{number}", slot)
     run = {
-        "position": list(checked_position("position", position)),
+        "position": list(position[:4]),
         "settings": dict(settings or {}),
         "optimizer": None if optimizer is None else jsonable.packed(optimizer.state_dict(), "optimizer.", tensors),
     }
@@ -143,7 +145,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         before = durable.previous(path)
         advice = f"; the file before it is {before}" if before.is_file() else ""
         raise CheckpointError(f"{path} is damaged or not a network saved by bp_torch: {error}{advice}") from error
-    return checkpoint._replace(net=checkpoint.net.to(device=device))  # a copy, in torch's own, aligned memory
+    state = State(checkpoint.net, checkpoint.position.slots).twin(device)  # in torch's own, aligned memory
+    return checkpoint._replace(net=state.net, position=checkpoint.position._replace(slots=state.slots))
 
 
 def newest(path: str | Path, device: str | torch.device = "cpu") -> tuple[Checkpoint, Path]:
@@ -203,12 +206,28 @@ def _read(content: bytes) -> Checkpoint:
         raise ValueError("its header holds other things than a checkpoint's")
     tensors = safetensors.torch.load(content)
     net = _network(network, tensors)
+    slots = _slots(net, tensors)
     optimizer = None if run["optimizer"] is None else jsonable.unpacked(run["optimizer"], tensors)
     if tensors:
         raise ValueError(f"it holds tensors that nothing asks for: {', '.join(sorted(tensors)[:3])}")
     if not isinstance(run["settings"], dict) or not isinstance(optimizer, (dict, type(None))):
         raise ValueError("its settings or its optimiser's state are not tables")
-    return Checkpoint(net, checked_position("position", Position(*run["position"])), run["settings"], optimizer)
+    epoch, batch, cost_sum, seconds = run["position"]
+    position = checked_position("position", Position(epoch, batch, cost_sum, seconds, slots))
+    return Checkpoint(net, position, run["settings"], optimizer)
+
+
+def _slots(net: Network, tensors: dict[str, Tensor]) -> Slots:
+    """What an optimiser kept for the network, taken out of `tensors`: as many slots as there are."""
+    slots = []
+    while f"slots.{len(slots)}.0.w" in tensors:
+        names = [f"slots.{len(slots)}.{l}" for l in range(len(net.layers))]
+        slot = tuple(Layer(*(tensors.pop(f"{name}.{of}") for of in "wb")) for name in names)
+        for t, like in zip(chain(*slot), chain(*net.layers), strict=True):
+            if t.shape != like.shape or t.dtype != like.dtype:
+                raise ValueError("what it holds of an optimizer does not fit its network")
+        slots.append(slot)
+    return tuple(slots)
 
 
 def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:
@@ -258,6 +277,6 @@ def _check_keys(value: Any) -> None:
             _check_keys(each)
 
 
-def _named(layers: Iterable[Layer]) -> Iterable[tuple[str, Tensor]]:
-    fields = ((f"layers.{l}.{name}", t) for l, layer in enumerate(layers) for name, t in layer._asdict().items())
+def _named(prefix: str, layers: Iterable[Layer]) -> Iterable[tuple[str, Tensor]]:
+    fields = ((f"{prefix}.{l}.{name}", t) for l, layer in enumerate(layers) for name, t in layer._asdict().items())
     return ((name, t.detach().clone(memory_format=torch.contiguous_format)) for name, t in fields)

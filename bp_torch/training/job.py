@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bp_torch import threads
 from bp_torch.network import Network
+from bp_torch.optimisers import Optimiser, optimiser
 from bp_torch.recipe import Recipe
 from bp_torch.state import State
 from bp_torch.training.batches import batch_sizes
@@ -29,6 +30,11 @@ class Job(NamedTuple):
     state: State
     data: tuple[Tensor, Tensor]
     recipe: Recipe
+
+    @property
+    def rule(self) -> Optimiser:
+        """How a gradient changes a parameter."""
+        return optimiser(self.recipe.optimizer)
 
     @property
     def batch_sizes(self) -> Tensor:

@@ -24,8 +24,9 @@ from bp_torch.network import (
     right,
     try_own_functions,
 )
+from bp_torch.optimisers import optimiser
 from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
-from bp_torch.state import Position, State, checked_position, is_finite
+from bp_torch.state import Position, State, checked_position, is_finite, started
 from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
@@ -110,8 +111,10 @@ def train(
         held_out = held_out._replace(labels=None)
     elif held_out and labels is not None and labels.dtype == torch.bool:  # as may those of several labels have one each
         held_out = held_out._replace(labels=held_out.y > 0.5)
-    lr = fitting_rate(net) if recipe.lr is None else recipe.lr
-    job = Job(State(net), (x, y), replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x))))
+    rule = optimiser(recipe.optimizer)
+    lr = fitting_rate(net, rule) if recipe.lr is None else recipe.lr
+    recipe = replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x)))
+    job = Job(started(net, rule, checked_position("start", start)), (x, y), recipe)
     with own_dtype(x.device.type):
         with products_in("dtype"):
             try_own_functions(net)
@@ -167,11 +170,14 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
     warned = False
     for epoch in range(start.epoch, recipe.epochs + 1):
         rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
-        _, first, total, seconds = start if epoch == start.epoch else Position(epoch)
+        _, first, total, seconds, _ = start if epoch == start.epoch else Position(epoch)
         with computing(engine.threads, device), _memory_of_a_step(job, epoch, first):
             before = job.state.copy()
             began = time.perf_counter()
-            order, numbers = shuffled(m, recipe.seed, epoch), numbers_table(rate, sizes)
+            order, numbers = (
+                shuffled(m, recipe.seed, epoch),
+                numbers_table(rate, sizes, job.rule, (epoch - 1) * batches),
+            )
         done = first
         while done < batches:
             until = min(batches, (done // part + 1) * part)
@@ -189,7 +195,7 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
             if done < batches:
                 examples = done * recipe.batch_size
-                position = Position(epoch, done, total, seconds)
+                position = Position(epoch, done, total, seconds, job.state.slots)
                 yield Record(epoch, total / examples, None, None, seconds, examples / seconds, position)
                 began = time.perf_counter()
         cost, accuracy = None, None
@@ -204,7 +210,8 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 RuntimeWarning,
                 stacklevel=2,
             )
-        yield Record(epoch, total / m, cost, accuracy, seconds, m / seconds, Position(epoch + 1))
+        position = Position(epoch + 1, slots=job.state.slots)
+        yield Record(epoch, total / m, cost, accuracy, seconds, m / seconds, position)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bp_torch.errors import EngineError, reason
 from bp_torch.network import Layer, Network
-from bp_torch.state import State
+from bp_torch.state import Slots, State
 from bp_torch.training.engines.eager import inputs_and_passes, on
 from bp_torch.training.engines.native.build import compiler
 from bp_torch.training.job import Job, Run
@@ -57,7 +57,7 @@ def _whole_batches(job: Job, most: int) -> int:
 def compiled(job: Job) -> Run:
     """The engine of torch.compile: see `Run`. On CUDA the compiled steps are captured too."""
     batch_size = job.recipe.batch_size
-    (x, own_passes), y = inputs_and_passes(job), job.data[1]
+    (x, own_passes), y, rule = inputs_and_passes(job), job.data[1], job.rule
 
     def unrolled(
         x: Tensor,
@@ -66,13 +66,14 @@ def compiled(job: Job) -> Run:
         numbers: Tensor,
         layers: tuple[Layer, ...],
         copies: tuple[Layer, ...] | None,
+        slots: Slots,
     ) -> Tensor:
-        state = job.state._replace(net=replace(job.state.net, layers=layers))
+        state = State(replace(job.state.net, layers=layers), slots)
         copy = None if own_passes is None or copies is None else replace(own_passes, layers=copies)
         rows, ones = index.view(-1), y.new_ones(batch_size)
         pairs = zip(x[rows].split(batch_size), y[rows].split(batch_size), strict=True)
         costs = [
-            batch_cost(state.net, step(state, Batch(*pair, ones), row.unbind(), passes=copy), pair[1])
+            batch_cost(state.net, step(state, Batch(*pair, ones), row.unbind(), rule=rule, passes=copy), pair[1])
             for pair, row in zip(pairs, numbers.unbind(), strict=True)
         ]
         return torch.stack(costs).sum()
@@ -84,7 +85,8 @@ def compiled(job: Job) -> Run:
     function = torch.compile(unrolled, fullgraph=True, dynamic=False, options={"deterministic": True})
 
     def block(state: State, passes: Network | None, index: Tensor, numbers: Tensor) -> Tensor:
-        return function(x, y, index, numbers, state.net.layers, None if passes is None else passes.layers)
+        copies = None if passes is None else passes.layers
+        return function(x, y, index, numbers, state.net.layers, copies, state.slots)
 
     count = block_compiled(job)
     return _by_blocks(job, x, own_passes, block, count, count, "torch.compile failed")
@@ -92,14 +94,14 @@ def compiled(job: Job) -> Run:
 
 def graph(job: Job) -> Run:
     """The engine of CUDA graphs: see `Run`. The steps are captured as written."""
-    (x, own_passes), y = inputs_and_passes(job), job.data[1]
+    (x, own_passes), y, rule = inputs_and_passes(job), job.data[1], job.rule
     ones = y.new_ones(job.recipe.batch_size)
 
     def block(state: State, passes: Network | None, index: Tensor, numbers: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         for rows, row in zip(index.unbind(), numbers.unbind(), strict=True):
             batch = Batch(x.index_select(0, rows), y.index_select(0, rows), ones)
-            total += batch_cost(state.net, step(state, batch, row.unbind(), passes=passes), batch.y)
+            total += batch_cost(state.net, step(state, batch, row.unbind(), rule=rule, passes=passes), batch.y)
         return total
 
     return _by_blocks(job, x, own_passes, block, block_graph(job), 1, "the steps can't be captured as a CUDA graph")
@@ -114,7 +116,7 @@ def _by_blocks(job: Job, x: Tensor, passes: Network | None, block: Block, count:
     y, batch_size = job.data[1], job.recipe.batch_size
     rest = on(job, x, passes)
     index = torch.zeros(count, batch_size, dtype=torch.int64, device=y.device)
-    row = numbers_table(1.0, job.batch_sizes[:1]).to(y)
+    row = numbers_table(1.0, job.batch_sizes[:1], job.rule).to(y)
     numbers = row.repeat(count, 1)
     try:
         with torch.no_grad(), products_in(job.recipe.precision):

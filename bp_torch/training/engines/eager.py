@@ -59,7 +59,7 @@ def steps(
 
     x, passes: as `inputs_and_passes` gives them. lean: as in `feed_forward`.
     """
-    y = job.data[1]
+    y, rule = job.data[1], job.rule
     refresh(passes, job.state.net)
     done = 0
     for chunk in chunks(x, y, order, job.recipe.batch_size):
@@ -68,7 +68,7 @@ def steps(
         yield (
             chunk.y,
             (
-                (batch, step(job.state, batch, row, passes=passes, lean=lean))
+                (batch, step(job.state, batch, row, rule=rule, passes=passes, lean=lean))
                 for batch, row in zip(
                     chunk.batches, zip(*(n.unbind() for n in rows.unbind(1)), strict=True), strict=True
                 )

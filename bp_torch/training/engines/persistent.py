@@ -30,6 +30,8 @@ def why_not(job: Job) -> str | None:
         return "engine='persistent' needs CUDA and Triton: use 'auto'"
     if job.recipe.precision != "dtype" or w.dtype != torch.float32:
         return "engine='persistent' is for torch.float32 and precision='dtype': use 'graph'"
+    if not job.rule.is_plain:
+        return f"engine='persistent' is for plain gradient descent, not for {job.rule}: use 'graph'"
     fits = len(names) == 2 and names[0] in ACTIVATIONS and OUTPUTS.get(net.cost_function.name) == names[1]
     fits = fits and net.sizes[1] <= MOST_HIDDEN and net.sizes[2] <= MOST_OUTPUTS
     if not fits or job.recipe.batch_size > MOST_EXAMPLES:
