@@ -16,6 +16,7 @@ TESTS = [
     "tests/test_gradients.py",
     "tests/training/test_step.py",
     "tests/training/test_loop.py",
+    "tests/test_optimisers.py",
 ]  # quick
 
 MUTANTS = [
@@ -37,6 +38,9 @@ MUTANTS = [
     ("BP4 with the wrong sign", "equations.py", "return delta.mT @ a", "return -delta.mT @ a"),
     ("z with w transposed", "equations.py", "a @ w.mT", "a @ w"),
     ("z without b", "equations.py", "z.add_(b if b.ndim == 1 else b.unsqueeze(-2))", "z"),
+    ("Adam's mean without its correction", "optimisers.py", "rate / (1 - b1**t)", "rate + 0 * t"),
+    ("Nesterov's momentum as the plain one", "optimisers.py", "g + momentum * v if self.nesterov else v", "v"),
+    ("weight decay on nothing", "optimisers.py", "g + decay * w if weight_decay else g", "g"),
     ("the step uphill", "training/step.py", "full_like(sizes, -rate", "full_like(sizes, rate"),
     ("the step without 1/m", "training/step.py", "dtype=torch.float64) / sizes)", "dtype=torch.float64))"),
     ("the step without the biases", "training/step.py", "        bias_update(layer.b, delta, batch.ones)\n", ""),
