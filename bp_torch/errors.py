@@ -16,7 +16,8 @@ class EngineError(RuntimeError):
 class DivergenceError(ArithmeticError):
     """Training met a value that is not finite.
 
-    epoch and batch count from 1, as the records do; layer is an index into `net.layers`. The network holds the weights
+    epoch and batch count from 1, as the records do; layer is an index into `net.layers`; what is said of it, and lr is
+    the rate of that epoch. The network holds the weights
     from the start of that epoch, or, where the run went on from the midst of it, from there: after `start` batches.
     """
 
@@ -27,7 +28,7 @@ class DivergenceError(ArithmeticError):
             f"net.layers[{layer}] ({what}); try a smaller lr than {lr:g}, or look for NaN and Inf in the data. "
             f"The network holds the weights from {whence} epoch {epoch}."
         )
-        self.epoch, self.batch, self.layer = epoch, batch, layer
+        self.epoch, self.batch, self.layer, self.what, self.lr = epoch, batch, layer, what, lr
         self._arguments = epoch, batch, layer, what, lr, start
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:

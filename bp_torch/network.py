@@ -38,6 +38,9 @@ class Trace(NamedTuple):
     a: tuple[Tensor, ...]
     z: tuple[Tensor, ...]
 
+    def __repr__(self) -> str:
+        return _of_shapes(self)
+
 
 class BackpropTrace(NamedTuple):
     """What a forward and a backward pass computed: a and z as in `Trace`, and the backward pass.
@@ -50,6 +53,18 @@ class BackpropTrace(NamedTuple):
     z: tuple[Tensor, ...]
     delta: tuple[Tensor, ...]
     cost: Tensor
+
+    def __repr__(self) -> str:
+        return _of_shapes(self)
+
+
+def _of_shapes(trace: Trace | BackpropTrace) -> str:
+    """Its tensors by their shapes; a single number as it is."""
+    parts = []
+    for name, value in trace._asdict().items():
+        tensors = value if isinstance(value, tuple) else (value,)
+        parts.append(" ".join([name, *(str(tuple(t.shape)) if t.ndim else f"{t.item():.4g}" for t in tensors)]))
+    return f"<{type(trace).__name__}: {'; '.join(parts)}>"
 
 
 def multiplications(net: "Network", x: object = None, *_: object, **__: object) -> int:

@@ -4,10 +4,11 @@ A field belongs in it if it changes the bits of the weights. The loop, the engin
 line take it whole. To add an option: one field with its check, its line in `Settings`, and the place that uses it.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, cast
 
 from bp_torch import checks
 from bp_torch.network import Network
@@ -132,9 +133,22 @@ def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
 
 
 def takes_settings(function: F) -> F:
-    """Shows the fields of `Recipe` in the place of a function's **settings, for `help` and for completion."""
+    """Shows the fields of `Recipe` in the place of a function's **settings, for `help` and for completion.
+
+    The function takes a network and data, and all else by name: x and y apart are told to be one pair.
+    """
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     options = inspect.signature(Recipe).parameters.values()
-    function.__signature__ = signature.replace(parameters=[*own, *options])  # pyright: ignore[reportFunctionMemberAccess]
-    return function
+
+    @functools.wraps(function)
+    def with_a_pair(*given: Any, **named: Any) -> Any:
+        if len(given) > 2:
+            name = function.__name__
+            raise TypeError(
+                f"give the data as one pair, bp.{name}(net, (x, y)), and all else by name, validation=(x, y)"
+            )
+        return function(*given, **named)
+
+    with_a_pair.__signature__ = signature.replace(parameters=[*own, *options])  # pyright: ignore[reportAttributeAccessIssue]
+    return cast(F, with_a_pair)

@@ -99,7 +99,7 @@ def ends(program: str, run: Callable[[], int]) -> NoReturn:
     except SystemExit as ended:  # SIGTERM's
         code = int(ended.code or 0)
     except (DivergenceError, EngineError) as error:
-        code = _say(program, error, 1)
+        code = _say(program, as_options(str(error)), 1)
     except BrokenPipeError:  # whoever read what is printed has gone
         code = 128 + signal.SIGPIPE
     except (ValueError, OSError, DataError, CheckpointError) as error:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from bp_torch.cli.options import FIELDS
+from bp_torch.cli.options import FIELDS, typed_option
 from bp_torch.cli.streams import say
 from bp_torch.runs.pictures import shortened
 from bp_torch.runs.quality import OfClasses, OfValues
@@ -16,10 +16,20 @@ ALL, WORST = 12, 5  # classes whose recall is told; of more, so many of the wors
 
 def as_options(message: str) -> str:
     """A message with options for settings: --batch-size for batch_size, --regression for task="regression"."""
-    message = re.sub(r'\btask="(\w+)"', r"--\1", message)
+    message = SETTING.sub(_as_option, message)
+    message = re.sub(r"\btorch\.(?=b?float)", "", message).replace(" a smaller lr", " a smaller --lr")
     name, must, rest = message.partition(" must ")
     option = CALLED.get(name, name)
     return f"--{option.replace('_', '-')}{must}{rest}" if must and option in FIELDS else message
+
+
+SETTING = re.compile(r"""\b(\w+)=(?:'([\w-]+)'|"([\w-]+)"|(\d+))(?!\w)""")
+"""A setting as Python's users type it."""
+
+
+def _as_option(found: re.Match[str]) -> str:
+    name, *values = found.groups()
+    return typed_option(name, next(filter(None, values))) if name in FIELDS else found[0]
 
 
 CALLED = {"root": "data_dir"}
@@ -31,7 +41,7 @@ def warnings_in_a_line(program: str) -> Iterator[None]:
     """Each of the package's warnings is one line on stderr, without the place in the code that it comes from."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", RuntimeWarning)
-        warnings.showwarning = lambda message, *_: say(f"{program}: {message}")
+        warnings.showwarning = lambda message, *_: say(f"{program}: {as_options(str(message))}")
         yield
 
 

@@ -19,7 +19,9 @@ from bp_torch.cli.main import typed
 from bp_torch.cli.messages import figures, times
 from bp_torch.cli.options import add_fields, given, typed_option
 from bp_torch.cli.signals import held_back, terminable
+from bp_torch.cli.streams import say
 from bp_torch.data import named
+from bp_torch.errors import DivergenceError
 from bp_torch.insight.check import check
 from bp_torch.runs import config as configuration
 from bp_torch.runs import metrics, quality
@@ -105,6 +107,9 @@ def _train(session: Session, options: argparse.Namespace) -> int:
         training = runs.train(session, stop=lambda: bool(signals))
         try:
             records += with_progress(training, epochs, len(earlier), validation="test")
+        except DivergenceError as error:
+            say(f"{typed('train')}: {_of_divergence(folder, error)}")
+            return 1
         except BrokenPipeError:  # whoever read what is printed has gone: the session saves what was trained, and ends
             return 128 + signal.SIGPIPE
     if signals and len(records) < epochs:
@@ -120,6 +125,17 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     print(f"A report of it: {typed('report', folder)}")
     print(f"Its curve: {folder / 'curve.png'}")
     return 0
+
+
+def _of_divergence(folder: Path, error: DivergenceError) -> str:
+    """Where the training stopped, what the run's folder holds, and what to do."""
+    kept = load_checkpoint(folder / WEIGHTS).position
+    whence = f"after batch {kept.batch} of" if kept.batch else "the start of"
+    return (
+        f"Training stopped in epoch {error.epoch}, batch {error.batch}: layer {error.layer}, counted from 0, is the "
+        f"first that is not finite ({error.what}). The run in {folder} keeps the weights from {whence} epoch "
+        f"{kept.epoch}. Start a new run with a smaller --lr than {error.lr:g}"
+    )
 
 
 def _introduce(session: Session) -> None:

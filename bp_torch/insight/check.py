@@ -52,13 +52,16 @@ class Check(NamedTuple):
         lines += [
             f"{r.layer:>5}  {r.verdict:<7}  {r.against:<36}{r.numbers:>8}  {r.relative_error:>14.1e}" for r in self.rows
         ]
-        wrong = [row for row in self.rows if row.verdict == "WRONG"]
-        if wrong:
-            layers = ", ".join(map(str, sorted({row.layer for row in wrong})))
-            lines.append(f"The gradient is wrong in layer {layers}: look at the derivative there and above it.")
+        if wrong := sorted({row.layer for row in self.rows if row.verdict == "WRONG"}):
+            lines.append(_where(wrong))
         if self.paths_left_out:
             lines.append(f"Not summed over paths: there are {self.paths_left_out:,}, and at most {FEW_PATHS:,} are.")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        wrong = sum(row.verdict == "WRONG" for row in self.rows)
+        verdict = f"WRONG in {wrong} of" if wrong else "right in all"
+        return f"<Check: {verdict} {len(self.rows)} comparisons, worst {self.worst:.1e}>"
 
 
 @torch.no_grad()
@@ -112,6 +115,17 @@ def check(
     result = Check(tuple(rows), count if paths is None and count > FEW_PATHS else 0)
     print(result)
     return result
+
+
+def _where(wrong: list[int]) -> str:
+    """Which layers, in rising order, have wrong gradients, and where to look."""
+    if len(wrong) == 1:
+        return f"The gradient is wrong in layer {wrong[0]}: look at its activation's derivative, and at BP3 and BP4."
+    layers = f"{', '.join(map(str, wrong[:-1]))} and {wrong[-1]}"
+    return (
+        f"The gradient is wrong in layers {layers}. Begin at layer {wrong[-1]}, the highest: what is wrong there "
+        "spoils the layers below."
+    )
 
 
 def path_count(sizes: list[int]) -> int:

@@ -37,6 +37,8 @@ def read(folder: str | Path, device: str | torch.device = "cpu") -> Run:
     Raises ValueError for a folder that holds no run, or a damaged one; CheckpointError for damaged weights.
     """
     folder = Path(folder)
+    if folder.is_file() and (folder.parent / configuration.FILE).is_file():
+        raise ValueError(f"{folder} is a file of a run: name the run's folder, {folder.parent}")
     if not (folder / WEIGHTS).is_file() or not (folder / configuration.FILE).is_file():
         raise ValueError(f"{folder} is not a run folder: name one that training wrote")
     checkpoint = load_checkpoint(folder / WEIGHTS, device)

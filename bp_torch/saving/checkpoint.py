@@ -135,6 +135,13 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     """
     device = checks.available_device(device)
     path = Path(path)
+    if (path / "weights.safetensors").is_file():
+        raise FileNotFoundError(
+            f"{path} is a run's folder: name its {path / 'weights.safetensors'}, or read all of it by "
+            f"bp.runs.read({str(path)!r})"
+        )
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder: name the file in it that bp.save wrote")
     if not path.is_file():
         raise FileNotFoundError(f"there is no network at {path}")
     try:

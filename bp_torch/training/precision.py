@@ -140,7 +140,8 @@ def precision_missing(net: Network, precision: str) -> str | None:
     if precision == "dtype":
         return None
     if w.dtype != torch.float32:
-        return f"precision={precision!r} is for networks of torch.float32, and this one is of {w.dtype}: use 'dtype'"
+        wrong = f"precision={precision!r} is for networks of torch.float32, and this one is of {w.dtype}"
+        return f"{wrong}: use precision='dtype'"
     if w.is_cuda:
         names = tuple(PRECISIONS) if torch.cuda.get_device_capability(w.device) >= (8, 0) else ("dtype",)
     else:
@@ -148,4 +149,5 @@ def precision_missing(net: Network, precision: str) -> str | None:
         names = ("dtype", "bf16") if bf16 else ("dtype",)
     if precision in names:
         return None
-    return f"precision={precision!r} is not for this {w.device.type} device, which can do {' and '.join(names)}"
+    ways = " or ".join(f"precision={name!r}" for name in names)
+    return f"precision={precision!r} is not for this {w.device.type} device: use {ways}"

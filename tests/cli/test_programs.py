@@ -109,6 +109,9 @@ def test_a_divergence_ends_with_1_and_keeps_the_run(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Training stopped in epoch" in done.stderr
     assert "Traceback" not in done.stderr
+    kept = f"The run in {tmp_path / 'run'} keeps the weights from the start of epoch 1. Start a new run with a smaller"
+    assert f"{kept} --lr than 1e+30" in done.stderr
+    assert "net.layers" not in done.stderr
     net = bp.load(tmp_path / "run" / "weights.safetensors")
     assert all(t.isfinite().all() for layer in net.layers for t in layer)
 
@@ -131,6 +134,11 @@ BAD = [
     (["--device", "tpu"], "unknown device 'tpu'"),
     (["--dataset", "cifar"], "unknown dataset 'cifar': choose one of mnist, digits"),
     (["--dtype", "int8"], "unknown dtype 'int8': choose one of float32"),
+    (["--engine", "persistent"], ": --engine persistent needs CUDA and Triton: use --engine auto"),
+    (["--engine", "graph"], "on the CPU: use --engine native or --engine eager"),
+    (["--engine", "native", "--dtype", "bfloat16"], "is for CPUs, float32 or float64, and --precision dtype: use"),
+    (["--precision", "tf32"], ": --precision tf32 is not for this cpu device: use --precision dtype"),
+    (["--precision", "tf32", "--dtype", "float64"], "and this one is of float64: use --precision dtype"),
     (["--out", "{full}"], "is not empty"),
     (["--out", "{full}/file"], "is a file"),
     (["--out", "{full}/file/run"], "can't be written"),

@@ -27,6 +27,29 @@ def test_a_wrong_derivative_is_found_in_its_layers() -> None:
     errors = {(row.layer, row.against.split()[0]): row.relative_error for row in result.rows}
     assert errors[0, "differences"] > 1e-2
     assert errors[1, "differences"] < 1e-6
+    assert str(result).endswith(
+        "\nThe gradient is wrong in layer 0: look at its activation's derivative, and at BP3 and BP4."
+    )
+    assert repr(result) == f"<Check: WRONG in 2 of 6 comparisons, worst {result.worst:.1e}>"
+
+
+def test_of_several_wrong_layers_the_highest_is_where_to_begin() -> None:
+    wrong = bp.Activation("wrong", torch.sigmoid, lambda z, a: a * (1 - a) * 1.05)
+    net = bp.Network.create([4, 3, 3, 2], hidden=wrong, dtype=torch.float64)
+    words = str(bp.check(net, *reference.examples(net, 6)))
+    assert "The gradient is wrong in layers 0 and 1. Begin at layer 1, the highest: what is wrong there spoils" in words
+
+
+def test_at_the_prompt_results_are_a_line_of_shapes() -> None:
+    net = reference.network([4, 3, 2])
+    x, y = reference.examples(net, 6)
+    result, whole = bp.check(net, x, y), bp.backprop(net, x, y)
+    assert repr(result) == f"<Check: right in all 6 comparisons, worst {result.worst:.1e}>"
+    shapes = "a (6, 4) (6, 3) (6, 2); z (6, 3) (6, 2)"
+    assert repr(net.forward(x)) == f"<Trace: {shapes}>"
+    assert repr(whole) == f"<BackpropTrace: {shapes}; delta (6, 3) (6, 2); cost {whole.cost.item():.4g}>"
+    nets = bp.stack([net, net])
+    assert repr(bp.backprop(nets, x, y)).endswith("; delta (2, 6, 3) (2, 6, 2); cost (2,)>")
 
 
 def test_single_weights_can_be_chosen() -> None:

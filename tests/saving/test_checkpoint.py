@@ -446,3 +446,14 @@ def test_a_refused_file_leaves_the_live_network_as_it_was(tmp_path: Path) -> Non
 def test_arguments_in_the_wrong_order_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="save takes a path and a network, in this order"):
         bp.save(bp.Network.create([2, 1]), tmp_path / "net.safetensors")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_with_what_to_load(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is a folder: name the file in it"):
+        bp.load(tmp_path)
+    bp.save(tmp_path / "weights.safetensors", bp.Network.create([2, 2], seed=0))
+    with pytest.raises(
+        FileNotFoundError, match=r"is a run's folder: name its .*weights\.safetensors, or read"
+    ) as caught:
+        bp.load(tmp_path)
+    assert f"bp.runs.read({str(tmp_path)!r})" in str(caught.value)

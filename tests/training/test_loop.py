@@ -1,6 +1,7 @@
 """The loop: against autograd with torch.optim.SGD, its records, and what stops it."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import reference
@@ -314,6 +315,14 @@ def test_arguments_are_refused_when_train_is_called(arguments: dict, message: st
     net, x, y = _diverging()
     with pytest.raises(ValueError, match=message):
         bp.train(net, (x, y), **arguments)
+
+
+@pytest.mark.parametrize("function", [bp.train, bp.fit], ids=["train", "fit"])
+def test_x_and_y_apart_are_told_to_be_a_pair(function: Callable[..., object]) -> None:
+    net, x, y = _diverging()
+    for arguments in ((net, x, y), (net, (x, y), (x, y))):
+        with pytest.raises(TypeError, match=rf"give the data as one pair, bp\.{function.__name__}\(net, \(x, y\)\)"):
+            function(*arguments)
 
 
 @pytest.mark.gpu

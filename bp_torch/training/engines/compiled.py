@@ -37,7 +37,8 @@ def why_not_compiled(job: Job) -> str | None:
 def why_not_graph(job: Job) -> str | None:
     """Why `graph` can't run the job, or None."""
     cuda = job.data[0].is_cuda
-    return None if cuda else "engine='graph' is for CUDA, and the network is on the CPU: use 'native' or 'eager'"
+    why = "engine='graph' is for CUDA, and the network is on the CPU: use engine='native' or engine='eager'"
+    return None if cuda else why
 
 
 def block_compiled(job: Job) -> int:

@@ -27,18 +27,19 @@ def why_not(job: Job) -> str | None:
     net = job.state.net
     w, names = net.layers[0].w, [activation.name for activation in net.activations]
     if not (w.is_cuda or interpreted()) or importlib.util.find_spec("triton") is None:
-        return "engine='persistent' needs CUDA and Triton: use 'auto'"
+        return "engine='persistent' needs CUDA and Triton: use engine='auto'"
     if job.recipe.precision != "dtype" or w.dtype != torch.float32:
-        return "engine='persistent' is for torch.float32 and precision='dtype': use 'graph'"
+        return "engine='persistent' is for torch.float32 and precision='dtype': use engine='graph'"
     if not job.rule.is_plain:
-        return f"engine='persistent' is for plain gradient descent, not for {job.rule}: use 'graph'"
+        return f"engine='persistent' is for plain gradient descent, not for {job.rule}: use engine='graph'"
     fits = len(names) == 2 and names[0] in ACTIVATIONS and OUTPUTS.get(net.cost_function.name) == names[1]
     fits = fits and net.sizes[1] <= MOST_HIDDEN and net.sizes[2] <= MOST_OUTPUTS
     if not fits or job.recipe.batch_size > MOST_EXAMPLES:
         return (
             "engine='persistent' is for one hidden layer "
             f"of {', '.join(ACTIVATIONS)}, at most {MOST_HIDDEN} neurons wide, "
-            f"at most {MOST_OUTPUTS} sigmoid or softmax outputs, and batches of at most {MOST_EXAMPLES}: use 'graph'"
+            f"at most {MOST_OUTPUTS} sigmoid or softmax outputs, and batches of at most {MOST_EXAMPLES}: "
+            "use engine='graph'"
         )
     return None
 

@@ -108,8 +108,14 @@ def test_auto_goes_around_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch,
 
 
 REFUSED = [
-    (dict(engine="graph"), "engine='graph' is for CUDA, and the network is on the CPU: use 'native' or 'eager'"),
-    (dict(precision="tf32"), "precision='tf32' is not for this cpu device, which can do dtype( and bf16)?$"),
+    (
+        dict(engine="graph"),
+        "engine='graph' is for CUDA, and the network is on the CPU: use engine='native' or engine='eager'",
+    ),
+    (
+        dict(precision="tf32"),
+        "precision='tf32' is not for this cpu device: use precision='dtype'( or precision='bf16')?$",
+    ),
     (dict(precision="fp8"), "unknown precision 'fp8': choose one of dtype, tf32, bf16"),
     (dict(engine="warp"), "unknown engine 'warp': choose one of auto, eager, native, compiled, graph, persistent"),
 ]

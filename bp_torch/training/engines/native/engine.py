@@ -22,9 +22,10 @@ def why_not(job: Job) -> str | None:
     """Why this engine can't run the job, or None. Raises EngineError for functions that can't be printed."""
     w = job.state.net.layers[0].w
     if w.device.type != "cpu" or w.dtype not in source.REAL or job.recipe.precision != "dtype":
-        return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype'"
+        return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype': use engine='auto'"
     if not job.rule.is_plain:
-        return f"engine='native' is for plain gradient descent so far, not for {job.rule}: use 'eager' or 'compiled'"
+        ways = "use engine='eager' or engine='compiled'"
+        return f"engine='native' is for plain gradient descent so far, not for {job.rule}: {ways}"
     if compiler() is None:
         return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
     source.of(job)
