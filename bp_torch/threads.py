@@ -66,17 +66,18 @@ def fitting(multiplications: int, worth: int = A_CALL) -> int:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def by_size(multiplications: Callable[..., int]) -> Callable[[F], F]:
+def by_size(multiplications: Callable[..., int], worth: int = A_CALL) -> Callable[[F], F]:
     """Lets a function of a network run on as many threads as what it does is worth, and in the network's own dtype.
 
-    multiplications says what it does, of its arguments as the caller gave them, checked by nobody.
+    multiplications says what it does, of its arguments as the caller gave them, checked by nobody. worth: from how many
+    on more threads pay; `A_STEP` for what is done again and again.
     """
 
     def decorator(function: F) -> F:
         @wraps(function)
         def sized(*args: Any, **kwargs: Any) -> Any:
             device = (args[0] if args else kwargs["net"]).layers[0].w.device.type
-            with computing(fitting(multiplications(*args, **kwargs)), device):
+            with computing(fitting(multiplications(*args, **kwargs), worth), device):
                 return function(*args, **kwargs)
 
         return sized  # pyright: ignore[reportReturnType]

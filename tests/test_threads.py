@@ -124,6 +124,12 @@ def test_a_small_pass_runs_on_one_thread(name: str) -> None:
     assert seen_by(PASSES[name], [64, 30, 10], 100) == {1}
 
 
+@pytest.mark.parametrize("name", [name for name in PASSES if hasattr(bp.per_example, name)])
+def test_many_examples_in_small_blocks_run_on_one_thread(name: str) -> None:
+    """They are many small computations, however long they take together."""
+    assert seen_by(PASSES[name], [200, 100, 10], 60_000 if name in LARGE else 5_000) == {1}
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_a_large_pass_runs_on_torchs_own_number(name: str) -> None:
     assert seen_by(PASSES[name], [1000, 1000, 3], 1000) == {2}

@@ -22,7 +22,7 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.insight import blocks
 from bp_torch.network import Layer, Network, multiplications
-from bp_torch.threads import by_size
+from bp_torch.threads import A_STEP, by_size
 
 Examples = tuple[Tensor, Tensor]
 
@@ -73,8 +73,22 @@ class Influential(NamedTuple):
     indices: Tensor
 
 
+def _in_a_block(net: Network, x: object = None, *_: object, block_size: object = None, **__: object) -> int:
+    """Multiplications of a forward pass in each block, of what a function below was given."""
+    rows = block_size if isinstance(block_size, int) else blocks.rows(net, None)
+    return multiplications(net, x[:rows] if isinstance(x, Tensor) and x.ndim == 2 else None)
+
+
+def _in_a_pair_of_blocks(net: Network, *given: object, block_size: object = None, **named: object) -> int:
+    """Multiplications where a block meets another, roughly: each example of the one meets each of the other."""
+    most = block_size if isinstance(block_size, int) else blocks.rows(net, None, pairwise=True)
+    flat = [t for each in (*given, *named.values()) for t in (each if isinstance(each, (tuple, list)) else [each])]
+    rows = [min(most, len(t)) for t in flat if isinstance(t, Tensor) and t.ndim == 2 and t.shape[1] == net.sizes[0]]
+    return max(rows, default=0) * min(rows, default=0) * sum(net.sizes)
+
+
 @torch.no_grad()
-@by_size(multiplications)
+@by_size(_in_a_block, A_STEP)
 def gradient_norms(
     net: Network, x: Tensor, y: Tensor, *, by_layer: bool = False, block_size: int | None = None
 ) -> Tensor:
@@ -93,7 +107,7 @@ def gradient_norms(
 
 
 @torch.no_grad()
-@by_size(multiplications)
+@by_size(_in_a_block, A_STEP)
 def clipped_sum(
     net: Network, x: Tensor, y: Tensor, max_norm: float, *, block_size: int | None = None
 ) -> tuple[Layer, ...]:
@@ -113,7 +127,7 @@ def clipped_sum(
 
 
 @torch.no_grad()
-@by_size(multiplications)
+@by_size(_in_a_block, A_STEP)
 def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> tuple[Layer, ...]:
     """The mean over the examples of (∂C_x/∂w)² and (∂C_x/∂b)², elementwise, in the shape of `net.layers`.
 
@@ -129,7 +143,7 @@ def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None 
 
 
 @torch.no_grad()
-@by_size(multiplications)
+@by_size(_in_a_block, A_STEP)
 def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> NoiseScale:
     """The gradient noise scale B = tr Σ / |G|², and the batch size it advises: B, where noise equals gradient.
 
@@ -158,15 +172,8 @@ def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = 
     return NoiseScale(scale, None if scale < TOO_EARLY else round(scale), gradient_square, variance, m)
 
 
-def _pairs(net: Network, *given: object, **named: object) -> int:
-    """Multiplications where every example meets every other, roughly, of what a function below was given."""
-    flat = [t for each in (*given, *named.values()) for t in (each if isinstance(each, (tuple, list)) else [each])]
-    rows = [len(t) for t in flat if isinstance(t, Tensor) and t.ndim == 2 and t.shape[1] == net.sizes[0]]
-    return max(rows, default=0) * min(rows, default=0) * sum(net.sizes)
-
-
 @torch.no_grad()
-@by_size(_pairs)
+@by_size(_in_a_pair_of_blocks, A_STEP)
 def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, block_size: int | None = None) -> Tensor:
     """The Gram matrix of the gradients, ∇C_x · ∇C_x′: (m, m), or (m, m′) against the examples of `other`.
 
@@ -179,7 +186,7 @@ def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, b
 
 
 @torch.no_grad()
-@by_size(_pairs)
+@by_size(_in_a_pair_of_blocks, A_STEP)
 def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int | None = None) -> Tensor:
     """The empirical neural tangent kernel of the outputs' weighted inputs zᴸ: (m, m), or (m, m′) against `other`.
 
@@ -195,7 +202,7 @@ def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int
 
 
 @torch.no_grad()
-@by_size(_pairs)
+@by_size(_in_a_pair_of_blocks, A_STEP)
 def influence(
     net: Network, train: Examples, test: Examples, *, similarity: str = "dot", block_size: int | None = None
 ) -> Tensor:
@@ -211,7 +218,7 @@ def influence(
 
 
 @torch.no_grad()
-@by_size(_pairs)
+@by_size(_in_a_pair_of_blocks, A_STEP)
 def top_influences(
     net: Network, train: Examples, test: Examples, k: int, *, similarity: str = "dot", block_size: int | None = None
 ) -> Influential:
