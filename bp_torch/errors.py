@@ -1,5 +1,7 @@
 """The errors that are this package's own. Everything else a user can get wrong is a ValueError."""
 
+import torch
+
 
 class DataError(RuntimeError):
     """A data set could not be had; the message says what was tried and what to do."""
@@ -34,6 +36,18 @@ class DivergenceError(ArithmeticError):
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """From its arguments: an exception is else made anew from its message alone, as in a worker's answer."""
         return type(self), self._arguments
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "calculation overflowed")
+"""What torch says where memory doesn't hold a tensor: on Linux's CPUs and on others', on a GPU, and of absurd sizes."""
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory does not hold what was asked for."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    own = isinstance(error, EngineError)  # it may quote torch's words
+    return isinstance(error, RuntimeError) and not own and any(sign in str(error) for sign in NO_MEMORY)
 
 
 def reason(error: BaseException) -> str:

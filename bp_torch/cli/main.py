@@ -26,8 +26,6 @@ COMMANDS = {
 }
 """The programs, each a module of this folder with `add_options` and `run`."""
 
-NO_MEMORY = ("can't allocate memory", "out of memory", "calculation overflowed")  # as torch says it
-
 
 def main(program: str | None = None) -> NoReturn:
     """Runs the program of this name on the command line's arguments; without a name, the first argument is it."""
@@ -91,7 +89,7 @@ def _no_option(argument: object) -> str:
 def ends(program: str, run: Callable[[], int]) -> NoReturn:
     """Runs a program's work, and ends the process with its exit code. program: as the user typed it."""
     from bp_torch.cli.messages import as_options, warnings_in_a_line
-    from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
+    from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError, is_of_memory
 
     try:
         with warnings_in_a_line(program):
@@ -105,7 +103,7 @@ def ends(program: str, run: Callable[[], int]) -> NoReturn:
     except (ValueError, OSError, DataError, CheckpointError) as error:
         code = _say(program, as_options(str(error)), 2)
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in NO_MEMORY):
+        if not is_of_memory(error):
             raise
         what = "memory does not hold a network or batch of this size: use smaller --hidden or --batch-size"
         code = _say(program, what, 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.errors import DivergenceError, EngineError, reason
+from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
 from bp_torch.network import (
     Layer,
     Network,
@@ -239,8 +239,7 @@ def _memory(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        words = "can't allocate memory" in str(error)  # torch's, on a CPU
-        if isinstance(error, EngineError) or not (words or isinstance(error, (torch.OutOfMemoryError, MemoryError))):
+        if not is_of_memory(error):
             raise
         raise EngineError(f"the memory does not hold {what}: {advice} ({reason(error)})") from error
 
