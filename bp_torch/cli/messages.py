@@ -77,6 +77,11 @@ def figures(quality: OfClasses | OfValues, names: Sequence[str], target: str | N
     )
 
 
+def counted(count: int, thing: str) -> str:
+    """1 row, 2 rows."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def times(training: float, wall: float | None) -> str:
     """Two times of the same epochs, in seconds, by what was done in them; wall: None where it isn't known."""
     more = "" if wall is None else f", {wall:.2f} s with preparing, evaluating and saving"

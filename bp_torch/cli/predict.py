@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from bp_torch.cli.messages import figures
+from bp_torch.cli.messages import counted, figures
 from bp_torch.cli.options import add_run_options, given
 from bp_torch.data import named
 from bp_torch.data.pictures import picture
@@ -63,5 +63,5 @@ def _evaluate(trained: saved.Run, name: str, test: named.Split) -> None:
     cost = net.cost(test.x, test.y)
     names = quality.class_names(net, config.about.get("classes"), test.classes)
     first, more = figures(quality.of(net, test), names, config.target)
-    things = "digits" if name in ("mnist", "digits") else "examples"
-    print(f"{name}, {len(test.x)} test {things}: {first}, cost {cost:.5f}", *more, sep="\n  ")
+    things = counted(len(test.x), "test digit" if name in named.OF_DIGITS else "test example")
+    print(f"{name}, {things}: {first}, cost {cost:.5f}", *more, sep="\n  ")

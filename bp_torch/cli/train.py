@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from bp_torch.cli.main import typed
-from bp_torch.cli.messages import figures, times
+from bp_torch.cli.messages import counted, figures, times
 from bp_torch.cli.options import add_fields, given, typed_option
 from bp_torch.cli.signals import held_back, terminable
 from bp_torch.cli.streams import say
@@ -159,7 +159,7 @@ def _introduce_table(session: Session, guessed: bool) -> None:
     _, config, _, data, test, *_ = session
     classes = data.classes or ()
     kinds = f"{len(classes)} classes, {textwrap.shorten(', '.join(classes), 100)}" if classes else "real-valued"
-    print(f"{config.target}: {kinds}; {len(data.x)} rows to train on, {len(test.x)} to test")
+    print(f"{config.target}: {kinds}; {counted(len(data.x), 'row')} to train on, {len(test.x)} to test")
     if guessed and len(classes) > 2 and all(map(WHOLE.fullmatch, classes)):
         print(f"The whole numbers in {config.target} are taken for classes; if they are values, type --regression")
     if unseen := [name for k, name in enumerate(classes) if not (test.y == k).any()]:
@@ -171,7 +171,7 @@ def _tell_times(folder: Path, records: list[Record], earlier: int, start: Positi
     """The times of the epochs that were trained now, and of all; start: where the run stood before."""
     whole = times(math.fsum(record.seconds for record in records), metrics.wall_seconds(folder))
     count = len(records) - earlier
-    epochs = f"{count} epoch{'s' * (count > 1)}"
+    epochs = counted(count, "epoch")
     if start == Position():
         print(f"Trained for {epochs}: {whole}.")
     else:
@@ -191,7 +191,7 @@ def _tell_quality(session: Session, records: list[Record]) -> None:
     except ImportError as error:  # training needs none of it
         first, more = f"no more than the cost, since {error.name} is not installed", []
     cost = records[-1].validation_cost
-    print(f"At the end, on the {len(test.x)} test examples: {first}, cost {cost:.5f}", *more, sep="\n  ")
+    print(f"At the end, on the {counted(len(test.x), 'test example')}: {first}, cost {cost:.5f}", *more, sep="\n  ")
     if records[-1].validation_accuracy is None:
         best = min(records, key=lambda record: (record.validation_cost or 0.0, -record.epoch))
         what = f"test cost {best.validation_cost:.5f}"

@@ -120,6 +120,8 @@ def _target_column(path: Path, header: Sequence[str], target: str) -> int:
             raise DataError(f"{path} has {counts[name]} columns named {short(name)}: give each its own name{lacks}")
     if target not in header:
         known = textwrap.shorten(", ".join(header[:100]), 500, placeholder=" …")
+        if len(header) == 1:
+            lacks = "; cells are to be separated by commas, semicolons or tabs"
         raise ValueError(f"{path} has no column {target!r}: its columns are {known}{lacks}")
     if len(header) == 1:
         raise DataError(f"{path} has no column but {target!r}: it needs features too")

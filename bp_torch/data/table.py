@@ -1,7 +1,7 @@
 """A table in a text file, CSV or TSV, as data to train on."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,11 +73,11 @@ def table(
     if not test.any():
         raise DataError(f"{path}, column {target!r}: no class has two rows, one of them to test on: add rows")
     far = _far(cells, cells.columns, x)
-    x, mean, scale = _standardised(path, cells.columns, x, test)
+    x, mean, scale = _standardised(path, cells.columns, x, test, far)
     target_mean, target_scale = 0.0, 1.0
     if classes is None:
-        far += _far(cells, (target,), y)
-        y, centre, width = _standardised(path, [target], y, test)
+        far |= _far(cells, (target,), y)
+        y, centre, width = _standardised(path, [target], y, test, far)
         target_mean, target_scale = float(centre), float(width)
         if target_scale == 0:
             raise DataError(f"{path}, column {target!r}: the rows to train on hold one value only: add others")
@@ -86,8 +86,8 @@ def table(
     if far:
         more = f" (and so in {len(far) - 1:,} columns more)" if len(far) > 1 else ""
         warnings.warn(
-            f"{path}, {far[0]}{more} is so far off that the other cells become nearly one value: correct it, or write "
-            "logarithms in its column",
+            f"{path}, {next(iter(far.values()))}{more} is so far off that the other cells become nearly one value: "
+            "correct it, or write logarithms in its column",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -114,8 +114,8 @@ def _test_rows(y: Tensor, classes: bool, seed: int) -> Tensor:
     return test
 
 
-def _far(cells: reading.Cells, names: tuple[str, ...], column: Tensor) -> list[str]:
-    """The farthest cell of each column that has one very far from all others, in words.
+def _far(cells: reading.Cells, names: tuple[str, ...], column: Tensor) -> dict[str, str]:
+    """The farthest cell of each column that has one very far from all others, in words, by the column's name.
 
     The usual distance is the median of those from the median; cells on it don't count, so that a column of many zeros
     may hold a one. Medians are of some rows, spread evenly.
@@ -125,17 +125,19 @@ def _far(cells: reading.Cells, names: tuple[str, ...], column: Tensor) -> list[s
     away = (some - middle).abs()
     usual = away.where(away > 0, torch.nan).nanmedian(0).values
     most, row = (column - middle).abs().max(0)
-    return [
-        f"column {short(names[k])}: {float(column[row[k], k]):g} in line {cells.lines[int(row[k])]}"
+    return {
+        names[k]: f"column {short(names[k])}: {float(column[row[k], k]):g} in line {cells.lines[int(row[k])]}"
         for k in (most > FAR * usual).nonzero().flatten().tolist()
-    ]
+    }
 
 
-def _standardised(path: Path, names: Sequence[str], column: Tensor, test: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _standardised(
+    path: Path, names: Sequence[str], column: Tensor, test: Tensor, far: Mapping[str, str]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Columns (m, n) scaled by their training rows, in float32; mean and standard deviation (n,), 0 for a constant.
 
     Moments are taken in units of a power of two near the largest cell: squares neither overflow nor vanish, and nothing
-    is rounded.
+    is rounded. far: what `_far` found, to be named where it is too far to compute with.
     """
     part = column[~test]
     constant = (part == part[0]).all(0)
@@ -147,5 +149,7 @@ def _standardised(path: Path, names: Sequence[str], column: Tensor, test: Tensor
     for wild, what in ((small, "small"), (~scaled.isfinite().all(0), "large")):
         if wild.any():
             name = names[int(wild.nonzero()[0])]
+            if what == "large" and name in far:
+                raise DataError(f"{path}, {far[name]} is too far from the others to compute with: correct it")
             raise DataError(f"{path}, column {name!r} holds numbers too {what} to compute with: rescale it")
     return scaled, mean, scale

@@ -69,7 +69,7 @@ def warn_of_near_equals(path: Path, target: str, classes: Iterable[str]) -> None
     groups = [names for names in alike.values() if len(names) > 1]
     if groups:
         names = ", ".join(map(short, groups[0][:SHOWN])) + " …" * (len(groups[0]) > SHOWN)
-        more = f", and {len(groups) - 1} more such groups" if len(groups) > 1 else ""
+        more = f", and {len(groups) - 1} more such group{'s' * (len(groups) > 2)}" if len(groups) > 1 else ""
         warnings.warn(
             f"{path}, column {short(target)}: {names}{more} are classes of their own, though they differ only in case, "
             "spaces or encoding: write them alike if they are one",

@@ -38,10 +38,10 @@ def write(path: str | Path, content: bytes, sound: Callable[[bytes], bool] | Non
     Raises OSError; the files are then as they were. Only HalfWrittenError says otherwise.
     """
     path = _file_behind(Path(path))
+    _refuse_other_than_files(path)
     before = _file_behind(previous(path))
     _sweep(path)
     _sweep(before)
-    _refuse_other_than_files(path)
     keep = sound is not None and path.exists() and (_is_sound(path, sound) or not _is_sound(before, sound))
     if keep:
         _refuse_other_than_files(before)

@@ -337,6 +337,18 @@ def test_what_may_be_a_slip_in_the_classes_is_said_in_a_line(
     assert "Classes without a row to test on: maybe. How well they are learned is not seen.\n" in printed.out
 
 
+def test_one_row_is_one_row_in_what_is_printed(
+    program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.csv").write_text("a,kind\n1,x\n2,y\n3,x\n")
+    assert call("train", "--dataset", "t.csv", "--target", "kind", *QUICK, "--out", "run") == 0
+    assert call("predict", "run") == 0
+    printed = capsys.readouterr().out
+    assert "2 rows to train on, 1 to test\n" in printed
+    assert "At the end, on the 1 test example: accuracy" in printed
+    assert "t.csv, 1 test example: accuracy" in printed
+
+
 @pytest.mark.parametrize("arguments", [("foo", "train"), ("digits", "valid")])
 def test_a_data_set_or_part_that_does_not_exist_is_named(arguments: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match=r"unknown (dataset 'foo'|split 'valid'): choose one of"):

@@ -125,6 +125,21 @@ def test_what_is_printed_last_to_a_reader_that_has_gone_is_no_complaint(
         assert ended.value.code == 2
 
 
+def test_a_full_disk_of_which_the_system_names_no_file_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """As while a run's lines are printed or its metrics are written."""
+
+    def run() -> int:
+        with open("/dev/full", "w", encoding="ascii") as file:
+            print("a line", file=file, flush=True)
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        ends("train.py", run)
+    assert ended.value.code == 2
+    words = "train.py: what was to be printed or saved could not be written (No space left on device)\n"
+    assert capsys.readouterr().err == words
+
+
 def test_a_full_disk_behind_stdout_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,9 @@
 """Tables: what is read, what the cells become, and which rows are tested on."""
 
 import math
+import re
 import tracemalloc
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -220,6 +222,34 @@ def test_cells_of_any_size_are_scaled_right(tmp_path: Path, size: float) -> None
     assert torch.allclose(x[:, 0], x[:, 1], atol=1e-6)
     k = x[:, 1].double() * result.scale[1] + result.mean[1]
     assert torch.allclose((y[:, 0].double() * result.target_scale + result.target_mean) / size, 6 * k + 1)
+
+
+def test_a_cell_of_the_test_part_too_far_off_to_compute_with_is_named(tmp_path: Path) -> None:
+    """Scaled by the training part it would be infinite; which part a row is in, its owner can't know."""
+    for column, target in (("a", "t"), ("t", "t")):
+        refused = set()
+        for row in range(20):
+            cells = {"a": [str(k / 7) for k in range(20)], "t": [str(k / 3) for k in range(20)]}
+            cells[column][row] = "1e200"
+            text = "a,t\n" + "".join(f"{a},{t}\n" for a, t in zip(*cells.values(), strict=True))
+            words = rf"column {column!r}: 1e\+200 in line {row + 2} is (so|too) far"
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    bp.data.table(made(tmp_path, text), target=target)
+                except bp.DataError as error:
+                    refused.add(row)
+                    assert re.search(f"{words} from the others to compute with: correct it$", str(error))  # noqa: PT017
+                else:
+                    assert re.search(words, str(caught[0].message))
+        assert len(refused) == 4
+
+
+def test_a_header_whose_cells_nothing_separates_is_told_what_does(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"its columns are a\|t; cells are to be separated by commas, semicolons or tabs"
+    ):
+        bp.data.table(made(tmp_path, "a|t\n1|x\n2|y\n"), target="t")
 
 
 def test_a_cell_so_far_off_that_the_others_become_one_value_is_warned_of(tmp_path: Path) -> None:

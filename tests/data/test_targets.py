@@ -158,8 +158,9 @@ def test_values_of_their_own_are_no_classes_and_an_unknown_task_is_named(tmp_pat
         (["New York", "New  York", "Rome"], "'New  York', 'New York' are"),
         (["caf\u00e9", "cafe\u0301", "bar"], "'cafe\u0301', 'caf\u00e9' are"),
         (["a", "A", "b", "B", "c", "C"], "'A', 'a', and 2 more such groups are"),
+        (["a", "A", "b", "B"], "'A', 'a', and 1 more such group are"),
     ],
-    ids=["case", "spaces", "encoding", "several"],
+    ids=["case", "spaces", "encoding", "several", "two"],
 )
 def test_classes_that_differ_only_in_case_or_spaces_are_warned_of(tmp_path: Path, cells: list[str], named: str) -> None:
     """They stay classes of their own."""

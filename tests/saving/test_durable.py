@@ -94,6 +94,9 @@ def test_a_folder_or_a_device_in_the_place_of_either_file_is_refused_and_stays(t
         durable.write(pipe, NEW, sound=bool)
     assert pipe.is_fifo()
     assert len(list(tmp_path.iterdir())) == 3
+    for folder in ("", ".", "/"):  # paths without a name
+        with pytest.raises(IsADirectoryError):
+            durable.write(folder, NEW, sound=bool)
 
 
 def test_what_fails_after_the_files_stand_does_not_fail_the_save(
