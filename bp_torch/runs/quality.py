@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bp_torch.data.named import Split
-from bp_torch.network import Network, class_labels
+from bp_torch.network import Network, class_labels, predicted_class
 
 
 class OfClasses(NamedTuple):
@@ -54,6 +54,12 @@ def classes_of(test: Split) -> Tensor | None:
     return None if test.classes is None and test.y.is_floating_point() else class_labels(test.y)
 
 
+def predicted_classes(net: Network, x: Tensor) -> Tensor:
+    """The classes (m,) that the network predicts, also by outputs without bounds, for which `predict` gives values."""
+    answer = net.predict(x)
+    return predicted_class(answer) if answer.is_floating_point() else answer
+
+
 def class_names(net: Network, *candidates: Sequence[str] | None) -> list[str]:
     """The names of the classes that the network tells: the first candidates that are as many, else their numbers."""
     count = _classes(net)
@@ -68,7 +74,7 @@ def _classes(net: Network) -> int:
 def _of_classes(net: Network, x: Tensor, labels: Tensor) -> OfClasses:
     from sklearn.metrics import accuracy_score, recall_score
 
-    true, predicted = labels.cpu().numpy(), net.predict(x).cpu().numpy()
+    true, predicted = labels.cpu().numpy(), predicted_classes(net, x).cpu().numpy()
     counts = torch.bincount(labels.cpu(), minlength=_classes(net)).tolist()
     present = [c for c, count in enumerate(counts) if count]
     options: dict[str, Any] = {"average": None, "zero_division": 0.0}  # its stubs say text

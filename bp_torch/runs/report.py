@@ -155,7 +155,7 @@ def of_test_set(net: Network, test: Split, labels: Tensor | None, exact: bool) -
             for i in worst
         ]
         return results | {"accuracy": None, "confusion": None, "mistakes": rows, "pixels": _pixels(x[worst], exact)}
-    predicted = net.predict(x)
+    predicted = quality.predicted_classes(net, x)
     wrong = (predicted != labels).nonzero().flatten()
     worst = wrong[costs[wrong].argsort(descending=True)][:MISTAKES]
     counts = torch.bincount((labels * classes + predicted).cpu(), minlength=classes**2).view(classes, classes)

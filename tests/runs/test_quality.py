@@ -53,6 +53,15 @@ def test_a_prediction_of_a_class_without_examples_counts_as_a_mistake_and_warns_
     assert found.balanced == 0.25
 
 
+def test_outputs_without_bounds_are_held_to_classes_too() -> None:
+    """`predict` gives their values; of one output, what exceeds a half is the second class."""
+    net = telling(torch.tensor([[-3.0], [0.4], [0.6], [7.0]]))
+    assert quality.predicted_classes(net, torch.eye(4)).tolist() == [0, 0, 1, 1]
+    found = quality.of(net, Split(torch.eye(4), torch.tensor([0, 1, 1, 1]), ("no", "yes")))
+    assert isinstance(found, quality.OfClasses)
+    assert found.accuracy == 0.75
+
+
 @pytest.mark.parametrize("unit", [1.0, 250.0])
 def test_r_squared_has_no_unit_and_the_error_has_the_targets(unit: float) -> None:
     y = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
