@@ -173,7 +173,7 @@ def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = 
 
 
 @torch.no_grad()
-@by_size(_in_a_pair_of_blocks, A_STEP)
+@by_size(_in_a_pair_of_blocks)
 def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, block_size: int | None = None) -> Tensor:
     """The Gram matrix of the gradients, ∇C_x · ∇C_x′: (m, m), or (m, m′) against the examples of `other`.
 
@@ -186,7 +186,7 @@ def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, b
 
 
 @torch.no_grad()
-@by_size(_in_a_pair_of_blocks, A_STEP)
+@by_size(_in_a_pair_of_blocks)
 def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int | None = None) -> Tensor:
     """The empirical neural tangent kernel of the outputs' weighted inputs zᴸ: (m, m), or (m, m′) against `other`.
 
@@ -202,7 +202,7 @@ def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int
 
 
 @torch.no_grad()
-@by_size(_in_a_pair_of_blocks, A_STEP)
+@by_size(_in_a_pair_of_blocks)
 def influence(
     net: Network, train: Examples, test: Examples, *, similarity: str = "dot", block_size: int | None = None
 ) -> Tensor:
@@ -218,7 +218,7 @@ def influence(
 
 
 @torch.no_grad()
-@by_size(_in_a_pair_of_blocks, A_STEP)
+@by_size(_in_a_pair_of_blocks)
 def top_influences(
     net: Network, train: Examples, test: Examples, k: int, *, similarity: str = "dot", block_size: int | None = None
 ) -> Influential:
