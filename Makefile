@@ -11,7 +11,7 @@ train: .venv/installed
 	$(BIN)/python scripts/train.py --dataset digits
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,7 +1,12 @@
 """What all tests share."""
 
+import os
+
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # there are as many workers as cores, and their threads would wait for each other
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -113,7 +113,9 @@ def test_gz_with_any_byte_flipped_is_refused_or_read_equal(tmp_path: Path) -> No
             assert str(path) in str(error)  # noqa: PT017 (both ends are right)
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"\0" * 600, b"rubbish", gzip.compress(b""), gzip.compress(b"more")])
+@pytest.mark.parametrize(
+    "tail", [b"\0", b"\0" * 600, b"rubbish", gzip.compress(b"", mtime=0), gzip.compress(b"more", mtime=0)]
+)
 def test_trailing_bytes_after_a_gz_are_refused(tmp_path: Path, tail: bytes) -> None:
     whole = compressed(files())
     write(tmp_path, whole | {f"{LABELS}.gz": whole[f"{LABELS}.gz"] + tail})
