@@ -91,15 +91,15 @@ def train(
     start: goes on from there (a record's position), with the weights `net` held then and the same arguments. On the
         same machine, with the same version of torch, the rest of the run is then, to the bit, that of a run that never
         stopped.
-    epochs, batch_size, lr, seed, engine, precision, threads: see `Recipe`, whose fields they are. recipe: a whole one;
-        what is named beside it counts in its place.
+    epochs, batch_size, lr, optimizer, seed, engine, precision, threads: see `Recipe`, whose fields they are. recipe: a
+        whole one; what is named beside it counts in its place.
 
     The same seed twice gives the same weights, to the bit, on the CPU. Arguments are checked when train is called, work
     starts with the first `next`. Raises ValueError for an argument that can't be used, EngineError for functions of the
     network's own that engine="native" can't print; and from the generator DivergenceError where a value is no longer
-    finite, EngineError where an engine can't be built or the device's memory is too small. Where an epoch can't be
-    trained to its end, the network holds the weights from its start. Warns of a validation cost that is not finite
-    though the training's is.
+    finite, EngineError where an engine can't be built or the device's memory is too small. Where an epoch fails, the
+    network holds the weights from its start; after Ctrl-C it holds those of then. Warns of a validation cost that is
+    not finite though the training's is.
     """
     recipe = recipe_of(recipe, settings)
     if net.layers[0].w.ndim != 2:
