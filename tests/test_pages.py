@@ -56,6 +56,17 @@ def test_the_readmes_snippets_run(
         assert capsys.readouterr().out
 
 
+def test_each_function_of_single_examples_has_a_line_of_example_in_the_tutorial() -> None:
+    net = bp.Network.create([64, 5, 10], seed=0)
+    x, y = (part[:20] for part in bp.data.digits("train"))
+    table = re.findall(
+        r"^\| `(bp\.per_example\.(\w+)\(.*\))` \|", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE
+    )
+    assert {name for _, name in table} | {"NoiseScale"} == set(bp.per_example.__all__) == set(dir(bp.per_example))
+    for line, _ in table:
+        assert eval(line, {"bp": bp, "net": net, "x": x, "y": y}) is not None  # noqa: S307 (the page's own code)
+
+
 def _rounded(text: str) -> list[object]:
     """Words as they are, numbers with some tolerance: the last digits are the machine's, and so are relative errors."""
     text = re.sub(r" *\d\.\de[-+]\d\d", " tiny", text)

@@ -11,7 +11,7 @@ from bp_torch.runs.pictures import shortened
 from bp_torch.runs.quality import OfClasses, OfValues
 
 NO_BETTER = ", so that the network is no better than this"
-ALL, WORST = 12, 5  # classes whose recall is told; of more, so many of the worst
+ALL, WORST = 8, 5  # classes whose recall is told; of more, so many of the worst
 
 
 def as_options(message: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from bp_torch.cli.main import typed
 from bp_torch.cli.messages import counted, figures
 from bp_torch.cli.options import add_run_options, given
 from bp_torch.data import named
@@ -45,6 +46,11 @@ def _read_pictures(trained: saved.Run, paths: list[Path]) -> None:
     net, config = trained.net, trained.config
     size = config.image(net.sizes[0])
     if size is None:
+        if named.is_table(config.dataset):
+            raise ValueError(
+                f"{trained.folder} was trained on a table, and new rows of one are predicted in Python: see "
+                f"docs/guide.md. Its test rows: {typed('predict', trained.folder)}"
+            )
         raise ValueError(
             f"{trained.folder} was not trained on images whose height and width are known: "
             f"it takes {net.sizes[0]} values"

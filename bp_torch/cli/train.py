@@ -99,7 +99,7 @@ def _train(session: Session, options: argparse.Namespace) -> int:
         y = data.y[:20]
         check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
     if position.epoch > epochs:
-        print(f"The run in {folder} is finished: all of its {epochs} epochs are trained.")
+        print(f"The run in {folder} is finished: {epochs} of {epochs} epochs are trained.")
     elif options.resume is not None:
         print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
     records = list(earlier)
@@ -121,9 +121,8 @@ def _train(session: Session, options: argparse.Namespace) -> int:
         return 128 + signals[0]
     _tell_times(folder, records, len(earlier), position)
     _tell_quality(session, records)
-    print(f"The run is in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}.")
+    print(f"The run is in {folder}. Its curve: {folder / 'curve.png'}")
     print(f"A report of it: {typed('report', folder)}")
-    print(f"Its curve: {folder / 'curve.png'}")
     return 0
 
 
@@ -145,7 +144,8 @@ def _introduce(session: Session) -> None:
     weights = config.init or ", ".join(dict.fromkeys(activation.init for activation in net.activations))
     print(
         f"{net.sizes}, {config.activation}, {net.activations[-1].name} outputs, {config.cost} cost, {weights} weights; "
-        f"η = {recipe.lr:g}, batches of {recipe.batch_size}, {recipe.epochs} epochs; on {config.dataset}, "
+        f"η = {recipe.lr:g}, batches of {recipe.batch_size}, "
+        f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}; on {config.dataset}, "
         f"{config.device}; run folder {folder}"
     )
     if config.init == "normal" and config.dataset == "mnist":
@@ -203,5 +203,5 @@ def _tell_quality(session: Session, records: list[Record]) -> None:
     else:
         print(
             f"  the best epoch was {best.epoch}, {what}: it is the best on these very examples, which flatters it, and "
-            "its weights are not kept"
+            "its weights are not kept; docs/guide.md says how to keep the best (Training, and when to stop)"
         )

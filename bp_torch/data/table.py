@@ -58,8 +58,8 @@ def table(
     Raises ValueError if there is no such column. Raises DataError for a file that is no such table, or not one for the
     task: cells that are missing or not numbers are told by column, with an example. So is a target of more different
     texts than half of the rows (and than 20): an identifier, not classes.
-    Warns of classes whose names differ only in case or spaces, and of cells so far off that the others of their column
-    become nearly one value.
+    Warns of classes whose names differ only in case or spaces, of cells so far off that the others of their column
+    become nearly one value, and of a feature beside others that only numbers the rows.
     """
     device, seed, path = checks.available_device(device), checks.seed(seed), Path(path)
     if task is not None:
@@ -72,7 +72,7 @@ def table(
     test = _test_rows(y, classes is not None, seed)
     if not test.any():
         raise DataError(f"{path}, column {target!r}: no class has two rows, one of them to test on: add rows")
-    far = _far(cells, cells.columns, x)
+    far, numbering = _far(cells, cells.columns, x), _numbering(x)
     x, mean, scale = _standardised(path, cells.columns, x, test, far)
     target_mean, target_scale = 0.0, 1.0
     if classes is None:
@@ -88,6 +88,12 @@ def table(
         warnings.warn(
             f"{path}, {next(iter(far.values()))}{more} is so far off that the other cells become nearly one value: "
             "correct it, or write logarithms in its column",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    if numbering is not None:
+        warnings.warn(
+            f"{path}, column {short(cells.columns[numbering])} only numbers the rows: leave it out",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -112,6 +118,15 @@ def _test_rows(y: Tensor, classes: bool, seed: int) -> Tensor:
     if not test.any():
         test[order[spared[order]][:1]] = True
     return test
+
+
+def _numbering(x: Tensor) -> int | None:
+    """The first of several columns (m, n) that holds 0 to m − 1 or 1 to m, in order; a sole one may be meant."""
+    if x.shape[1] == 1:
+        return None
+    counts = torch.arange(len(x), dtype=x.dtype, device="cpu").unsqueeze(1)
+    found = (((x == counts) | (x == counts + 1)).all(0) & ((x[-1] - x[0]) == len(x) - 1)).nonzero().flatten().tolist()
+    return found[0] if found else None
 
 
 def _far(cells: reading.Cells, names: tuple[str, ...], column: Tensor) -> dict[str, str]:

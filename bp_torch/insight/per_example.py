@@ -24,6 +24,24 @@ from bp_torch.insight import blocks
 from bp_torch.network import Layer, Network, multiplications
 from bp_torch.threads import A_STEP, by_size
 
+__all__ = [
+    "NoiseScale",
+    "clipped_sum",
+    "gradient_norms",
+    "gram",
+    "influence",
+    "noise_scale",
+    "ntk",
+    "second_moment",
+    "top_influences",
+]
+
+
+def __dir__() -> list[str]:
+    """What Tab shows: no names that are imported."""
+    return __all__
+
+
 Examples = tuple[Tensor, Tensor]
 
 SIMILARITIES = ("dot", "cosine")

@@ -70,7 +70,7 @@ class Config:
     device: str = option("auto", "auto (cuda where there is one), cpu, cuda, cuda:N")
     hidden: str | int | Sequence[int] = option("30", "neurons of the hidden layers, as in 100,50", metavar="N,N")
     activation: str = option("sigmoid", ", ".join(ACTIVATIONS))
-    cost: str = option("quadratic", ", ".join(COSTS))
+    cost: str = option("quadratic", f"{', '.join(COSTS)}; softmax_cross_entropy for classes by relu, tanh and the like")
     init: str | None = option(
         None,
         f"{', '.join(INITIALISERS)} (default: normal, as in the book, for MNIST by sigmoid with quadratic cost; else "

@@ -38,7 +38,7 @@ def test_strings_in_the_target_become_sorted_classes(tmp_path: Path) -> None:
 
 
 def test_features_are_standardised_by_the_training_part_alone(tmp_path: Path) -> None:
-    text = "a,b,constant,kind\n" + "".join(f"{k},{math.exp(k / 10)},7,{'xy'[k % 2]}\n" for k in range(50))
+    text = "a,b,constant,kind\n" + "".join(f"{2 * k},{math.exp(k / 10)},7,{'xy'[k % 2]}\n" for k in range(50))
     result = bp.data.table(made(tmp_path, text), target="kind")
     x, x_test = result.train[0], result.test[0]
     assert x[:, :2].mean(0).abs().max() < 1e-6
@@ -213,7 +213,7 @@ def test_a_file_of_another_format_is_refused_and_csv_named(tmp_path: Path, name:
 @pytest.mark.parametrize("size", [1e200, 1e-200, 1e300, 1e-290, 1.0])
 def test_cells_of_any_size_are_scaled_right(tmp_path: Path, size: float) -> None:
     """Features and a real-valued target; their squares would overflow, or vanish."""
-    rows = "".join(f"{k * size!r},{(3 * k + 1) * size!r},{k / 2}\n" for k in range(50))
+    rows = "".join(f"{2 * k * size!r},{(3 * k + 1) * size!r},{k / 2}\n" for k in range(50))
     result = bp.data.table(made(tmp_path, "a,b,t\n" + rows), target="b")
     x, y = result.train
     for column in (x[:, 0], y[:, 0]):
@@ -255,7 +255,7 @@ def test_a_header_whose_cells_nothing_separates_is_told_what_does(tmp_path: Path
 def test_a_cell_so_far_off_that_the_others_become_one_value_is_warned_of(tmp_path: Path) -> None:
     cells = [str(k) for k in range(30)]
     cells[7] = "1e200"
-    path = made(tmp_path, "a,b,t\n" + "".join(f"{k},{cell},{'xy'[k % 2]}\n" for k, cell in enumerate(cells)))
+    path = made(tmp_path, "a,b,t\n" + "".join(f"{2 * k},{cell},{'xy'[k % 2]}\n" for k, cell in enumerate(cells)))
     with pytest.warns(RuntimeWarning, match=r"column 'b': 1e\+200 in line 9 is so far off that the other cells become"):
         assert bp.data.table(path, target="t").scale.isfinite().all()
     path = made(tmp_path, "a,b\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells)))
@@ -268,6 +268,17 @@ def test_a_rare_one_among_zeros_is_not_far_off(tmp_path: Path) -> None:
     cells[0] = cells[1] = "1"
     path = made(tmp_path, "a,t\n" + "".join(f"{cell},{'xy'[k % 2]}\n" for k, cell in enumerate(cells)))
     assert bp.data.table(path, target="t").columns == ("a",)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_only_numbers_the_rows_is_warned_of(tmp_path: Path, first: int) -> None:
+    rows = [f"{k + first},{k * k},{'xy'[k % 2]}\n" for k in range(9)]
+    path = made(tmp_path, "id,area,kind\n" + "".join(rows))
+    with pytest.warns(RuntimeWarning, match="column 'id' only numbers the rows: leave it out"):
+        bp.data.table(path, target="kind")
+    bp.data.table(made(tmp_path, "id,area,kind\n" + "".join(reversed(rows))), target="kind")
+    alone = "".join(f"{k + first},{'xy'[k % 2]}\n" for k in range(9))
+    bp.data.table(made(tmp_path, "month,kind\n" + alone), target="kind")
 
 
 @pytest.mark.parametrize("kinds", ["xyx", "xxxxy", "xxyyz", "xyxyxyxyxyz", "abcdefgha", "xxxxxxxxxy"])

@@ -128,9 +128,10 @@ def vanishing(
         numbers,
         figures.vanishing(numbers),
         f"Before training, the last of {depths[-1]} hidden layers learns {rows[-1]['last_to_first']:,.0f} times as "
-        f"fast as the first (median of {networks} networks), and "
-        f"after {epochs} epochs {of_mean[-1] / of_mean[0]:,.1f} times by the mean error, by single examples' "
-        f"{of_examples[-1] / of_examples[0]:,.0f} times.{compared}",
+        f"fast as the first (the median of {networks} networks). One of them was trained for {epochs} "
+        f"epoch{'s' * (epochs > 1)}. Its last layer then learns {of_mean[-1] / of_mean[0]:,.1f} times as fast as its "
+        "first: that is by the error averaged over the examples. Each example's own error is "
+        f"{of_examples[-1] / of_examples[0]:,.0f} times as long in the last layer as in the first.{compared}",
     )
 
 
@@ -171,7 +172,11 @@ def feedback(seed: int, data: Data, *, epochs: int = 6, batch_size: int = 32, lo
         else f"{run['rule']} {run['accuracy'][-1]:.2%}"
         for run in runs
     ]
-    return Result(numbers, figures.feedback(numbers), f"Test accuracy after {epochs} epochs: {'; '.join(lines)}.")
+    return Result(
+        numbers,
+        figures.feedback(numbers),
+        f"Test accuracy after {epochs} epoch{'s' * (epochs > 1)}: {'; '.join(lines)}.",
+    )
 
 
 def _trained(

@@ -92,8 +92,7 @@ function curves() {
 function confusion() {
   const section = $("confusion"),
     { confusion: counts, classes, wrong, dataset, accuracy } = DATA.test;
-  if (accuracy === null)
-    return note(section, "The targets are real numbers, not classes: there is nothing to confuse.");
+  if (accuracy === null) return section.remove(); // of values; the links above are made of what is left
   if (!counts) {
     section.insertAdjacentHTML("beforeend", recalls());
     return note(section, `${classes} classes are too many for a matrix here; confusion.png of the run folder has it.`);
