@@ -99,7 +99,7 @@ def _train(session: Session, options: argparse.Namespace) -> int:
         y = data.y[:20]
         check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
     if position.epoch > epochs:
-        print(f"The run in {folder} is finished: {epochs} of {epochs} epochs are trained.")
+        print(f"The run in {folder} is finished: it is trained for {counted(epochs, 'epoch')}.")
     elif options.resume is not None:
         print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
     records = list(earlier)
@@ -145,7 +145,7 @@ def _introduce(session: Session) -> None:
     print(
         f"{net.sizes}, {config.activation}, {net.activations[-1].name} outputs, {config.cost} cost, {weights} weights; "
         f"η = {recipe.lr:g}, batches of {recipe.batch_size}, "
-        f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}; on {config.dataset}, "
+        f"{counted(recipe.epochs, 'epoch')}; on {config.dataset}, "
         f"{config.device}; run folder {folder}"
     )
     if config.init == "normal" and config.dataset == "mnist":

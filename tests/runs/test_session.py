@@ -223,7 +223,7 @@ def test_a_finished_run_says_so(tmp_path: Path, run: Run, alone: Callable[..., P
     shutil.copytree(alone(*SHORT), out)
     code, printed = run("--resume", out)
     assert code == 0
-    assert f"The run in {out} is finished: all of its 4 epochs are trained." in printed
+    assert f"The run in {out} is finished: it is trained for 4 epochs." in printed
     _assert_same(out, alone(*SHORT))
 
 
