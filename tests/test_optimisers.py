@@ -213,3 +213,22 @@ def test_parameters_in_float32_are_kept_with_bf16_products() -> None:
 
 def _tensors(slots: Any) -> list[Tensor]:
     return [t for slot in slots for layer in slot for t in layer]
+
+
+def test_a_run_by_a_rule_is_gone_on_with_to_the_bit(tmp_path) -> None:
+    recipe = bp.Recipe(epochs=3, optimizer="adam(betas=(0.8, 0.99), weight_decay=0.001)", engine="eager")
+    config = bp.runs.Config(dataset="digits", recipe=recipe, checkpoint_every=0.2)
+    with bp.runs.begin(config, tmp_path / "whole") as session:
+        assert len(list(bp.runs.train(session))) == 3
+    asked = itertools.count()
+    with bp.runs.begin(config, tmp_path / "stopped") as session:
+        list(bp.runs.train(session, stop=lambda: next(asked) == 1))
+    with bp.runs.resume(tmp_path / "stopped") as session:
+        assert session.config.recipe.optimizer == recipe.optimizer
+        assert session.position.slots
+        list(bp.runs.train(session))
+    whole, stopped = (bp.load_checkpoint(tmp_path / name / "weights.safetensors") for name in ("whole", "stopped"))
+    for mine, wanted in zip(itertools.chain(*stopped.net.layers), itertools.chain(*whole.net.layers), strict=True):
+        assert torch.equal(mine, wanted)
+    for mine, wanted in zip(_tensors(stopped.position.slots), _tensors(whole.position.slots), strict=True):
+        assert torch.equal(mine, wanted)
