@@ -29,16 +29,17 @@ class State(NamedTuple):
     @torch.inference_mode()
     def copy(self) -> tuple[Layer, ...]:
         """Copies of all tensors, for `restore`."""
-        return tuple(Layer(w.clone(), b.clone()) for w, b in self._layers())
+        return tuple(Layer(w.clone(), b.clone()) for w, b in self.layers())
 
     @torch.inference_mode()
     def restore(self, copies: tuple[Layer, ...]) -> None:
         """Puts the values of an earlier `copy` back into the same tensors."""
-        for layer, values in zip(self._layers(), copies, strict=True):
+        for layer, values in zip(self.layers(), copies, strict=True):
             for tensor, value in zip(layer, values, strict=True):
                 tensor.copy_(value)
 
-    def _layers(self) -> tuple[Layer, ...]:
+    def layers(self) -> tuple[Layer, ...]:
+        """All tensors: the network's, then slot by slot."""
         return (*self.net.layers, *(layer for slot in self.slots for layer in slot))
 
 

@@ -23,9 +23,6 @@ def why_not(job: Job) -> str | None:
     w = job.state.net.layers[0].w
     if w.device.type != "cpu" or w.dtype not in source.REAL or job.recipe.precision != "dtype":
         return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype': use engine='auto'"
-    if not job.rule.is_plain:
-        ways = "use engine='eager' or engine='compiled'"
-        return f"engine='native' is for plain gradient descent so far, not for {job.rule}: {ways}"
     if compiler() is None:
         return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
     source.of(job)
@@ -37,7 +34,7 @@ def native(job: Job) -> Run:
     batch_size = job.recipe.batch_size
     x, y = (t.resolve_neg().contiguous() for t in job.data)
     threads = torch.get_num_threads()
-    parameters = [t for layer in job.state.net.layers for t in layer]
+    parameters = [t for layer in job.state.layers() for t in layer]
     padded = [_padded(t) for t in parameters]
     addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
 

@@ -127,5 +127,5 @@ CONSTANTS = {
     **dict.fromkeys((aten.full, aten.full_like, aten.new_full, aten.scalar_tensor), None),  # the value is an argument
 }
 SOFTMAX = {aten._softmax: "softmax", aten._log_softmax: "log_softmax"}
-UPDATES = {aten.addmm_, aten.addmv_}
-PRINTED = {*ELEMENTWISE, *TRANSPOSES, *CONSTANTS, *SOFTMAX, *UPDATES, aten.mm, aten.sum}
+UPDATES = {aten.addmm_, aten.addmv_, aten.copy_}
+PRINTED = {*ELEMENTWISE, *TRANSPOSES, *CONSTANTS, *SOFTMAX, *UPDATES, aten.mm, aten.mean, aten.sum}

@@ -101,8 +101,12 @@ class Printer:
             self._elementwise(node)
         elif operation == aten.sum:
             self._sum_of_all(node) if of_all else self._sum(node)
+        elif operation == aten.mean:
+            self._mean(node)
         elif operation == aten.addmv_:
             self._add_rows(node)
+        elif operation == aten.copy_:
+            self._copy(node)
         elif operation in SOFTMAX:
             self._softmax(node)
         else:
@@ -119,8 +123,8 @@ class Printer:
         users = list(node.users)
         folded = (
             len(users) == 1
-            and (kind(users[0]) in ELEMENTWISE or kind(users[0]) == aten.sum)
-            and self._position[users[0]] < self._first_change(node)
+            and (kind(users[0]) in ELEMENTWISE or kind(users[0]) in (aten.sum, aten.copy_))
+            and self._position[users[0]] < self._first_change(node) + (kind(users[0]) == aten.copy_)
         )
         if kind(node) in IN_PLACE:  # whoever asks for the first operand later gets the result
             self._check(len(_node(node.args[0]).users) == 1, "an operation in place on what is used elsewhere")
@@ -131,11 +135,22 @@ class Printer:
         text = self._typed(node, self._dtype, rows, columns)
         read = self._release(node)
         to = self._new(node, reuse=all(matrix[1:3] in ((rows, columns), (1, columns)) for matrix in read))
-        index = f"i * pad({columns}) + j"
+        self._write(to, text, rows, columns)
+
+    def _copy(self, node: Node) -> None:
+        into, value = node.args[:2]
+        rows, columns = _shape(node)
+        to = self._matrix(into)
+        update = to.name in self.parameters and not node.users and _shape(_node(value)) == (rows, columns)
+        self._check(update and not to.transposed, "a copy that is not a parameter's update")
+        self._write(to.name, self._typed(value, self._dtype, rows, columns), rows, columns)
+        self._release(node)
+
+    def _write(self, to: str, text: str, rows: int, columns: int) -> None:
         self.lines += [
             *_rows(rows),
             "#pragma GCC ivdep",
-            f"  for (int j = 0; j < pad({columns}); j++) {to}[{index}] = {text};",
+            f"  for (int j = 0; j < pad({columns}); j++) {to}[i * pad({columns}) + j] = {text};",
             f"  clear<{columns}>({to} + i * pad({columns}));",
             "}",
         ]
@@ -147,11 +162,18 @@ class Printer:
         rows, columns = _shape(_node(node.args[0]) if into else node)
         inner = first.rows if first.transposed else first.columns
         template = f"<{rows}, {columns}, {inner}>"
+        scratch = f"(packs({rows}, {inner}) ? int64_t({inner}) * panels({columns}) * P : 0)"
         if into:
             update = form == ("t", "n") and not scaled and into[0].name in self.parameters and not node.users
             self._check(update, "an update that is not w += δᵀa")
-            self._scratch.append(f"(packs({rows}, {inner}) ? int64_t({inner}) * panels({columns}) * P : 0)")
+            self._scratch.append(scratch)
             self.lines.append(f"product_tn{template}({first.name}, {second.name}, {into[0].name}, scratch);")
+        elif form == ("t", "n"):
+            to = self._new(node)
+            self._scratch.append(scratch)
+            self.lines.append(
+                f"product_tn<{rows}, {columns}, {inner}, false>({first.name}, {second.name}, {to}, scratch);"
+            )
         else:
             self._check(form in (("n", "t"), ("n", "n")), "a product of two transposes")
             to = self._new(node)
@@ -195,6 +217,21 @@ class Printer:
             "  real sum = 0;",
             f"  for (int j = 0; j < {columns}; j++) sum += {text};",
             f"  {to}[{at}] = sum;",
+            "}",
+        ]
+        self._release(node)
+
+    def _mean(self, node: Node) -> None:
+        delta = self._matrix(node.args[0])
+        over_rows = len(node.meta["shape"]) == 1 and _arguments(node).get("dim") in ([-2], [0], (-2,), (0,))
+        self._check(over_rows and not delta.transposed, "a mean over another dimension")
+        to = self._new(node)
+        self.lines += [
+            "#pragma omp for schedule(static)",
+            f"for (int j = 0; j < {delta.columns}; j++) {{",
+            "  real sum = 0;",
+            f"  for (int i = 0; i < {delta.rows}; i++) sum += {delta.name}[i * pad({delta.columns}) + j];",
+            f"  {to}[j] = sum / {delta.rows};",
             "}",
         ]
         self._release(node)

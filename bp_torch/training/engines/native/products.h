@@ -163,8 +163,8 @@ template <int M, int N, int K> static void product_nn(const real* a, const real*
 
 constexpr bool packs(int M, int K) { return K >= 32 && M >= 4 * OUTER_I; }
 
-// c (M, N) += a (K, M)ᵀ b (K, N); scratch has room for b's panels, K · panels(N) · P elements
-template <int M, int N, int K> static void product_tn(const real* a, const real* b, real* c, real* scratch) {
+// c (M, N) += a (K, M)ᵀ b (K, N), or = where not ADD; scratch has room for b's panels, K · panels(N) · P elements
+template <int M, int N, int K, bool ADD = true> static void product_tn(const real* a, const real* b, real* c, real* scratch) {
   constexpr int64_t lda = pad(M), ldb = pad(N);
   constexpr int block = 4 * OUTER_I;  // rows of c that use a panel while it is in the first cache
   if constexpr (packs(M, K)) {
@@ -179,10 +179,10 @@ template <int M, int N, int K> static void product_tn(const real* a, const real*
       const int64_t ld = packs(M, K) ? V * W : ldb;
       int i = first;
       for (; i < first + block && i + OUTER_I <= M; i += OUTER_I)
-        outer_rows<OUTER_I>(true, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
+        outer_rows<OUTER_I>(ADD, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
       if constexpr (M % OUTER_I > 0)
         if (i < first + block && i < M)
-          outer_rows<M % OUTER_I>(true, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
+          outer_rows<M % OUTER_I>(ADD, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
     }
 }
 #if defined(__clang__)

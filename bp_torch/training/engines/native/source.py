@@ -18,28 +18,35 @@ from bp_torch import activations
 from bp_torch.activations import Activation
 from bp_torch.costs import Cost
 from bp_torch.network import Layer, Network, own_functions
+from bp_torch.optimisers import Optimiser
 from bp_torch.state import State
 from bp_torch.threads import alone
+from bp_torch.training.batches import batch_sizes
 from bp_torch.training.engines.native.operations import UnprintableError
 from bp_torch.training.engines.native.printer import Printer
 from bp_torch.training.engines.native.record import Tape, graph_of, record
 from bp_torch.training.job import Job
-from bp_torch.training.step import Batch, batch_cost, step
+from bp_torch.training.step import Batch, batch_cost, numbers_table, step
 
 HEADERS = [Path(__file__).with_name(name) for name in ("products.h", "rows.h")]
 REAL = {torch.float32: "float", torch.float64: "double"}
-NUMBERS = 1  # scalars of a step: see `numbers_table`
 ELEMENTS = 1_000_000  # in a record: above that, its tensors have no memory
 KEPT = 64  # sources, and steps
 
 
 class Kind(NamedTuple):
-    """What a network computes, whatever its weights."""
+    """What a network computes, whatever its weights, and the rule by which they change."""
 
     sizes: tuple[int, ...]
     dtype: torch.dtype
     activations: tuple[Activation, ...]
     cost: Cost
+    rule: Optimiser
+
+    @property
+    def numbers(self) -> int:
+        """How many scalars a step takes."""
+        return numbers_table(1.0, batch_sizes(1, 1), self.rule).shape[1]
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class _Key:
     sizes: tuple[int, ...]
     dtype: torch.dtype
     m: int
+    rule: Optimiser
     functions: tuple[Tape, ...]
     kind: Kind = field(compare=False)
 
@@ -71,15 +79,15 @@ def of(job: Job) -> str:
     say), so that these are recorded anew, which takes a tenth of a millisecond or so each. Raises UnprintableError,
     with the function's name, where one does what can't be printed.
     """
-    kind, ms = kind_of(job.state.net), tuple(job.sizes_of_batches)
+    kind, ms = kind_of(job.state.net, job.rule), tuple(job.sizes_of_batches)
     if own_functions(job.state.net):
         return _of_kind(kind, ms)
     return _of_the_package(kind, ms, activations.LEAK)
 
 
-def kind_of(net: Network) -> Kind:
-    """What this network computes."""
-    return Kind(tuple(net.sizes), net.layers[0].w.dtype, tuple(net.activations), net.cost_function)
+def kind_of(net: Network, rule: Optimiser) -> Kind:
+    """What this network computes, trained by this rule."""
+    return Kind(tuple(net.sizes), net.layers[0].w.dtype, tuple(net.activations), net.cost_function, rule)
 
 
 @lru_cache(maxsize=KEPT)
@@ -91,7 +99,7 @@ def _of_the_package(kind: Kind, ms: tuple[int, ...], looked_up: float) -> str:
 def _of_kind(kind: Kind, ms: tuple[int, ...]) -> str:
     try:
         functions = records(kind, ms[0])
-        printed = [_once(_Key(kind.sizes, kind.dtype, m, functions, kind)) for m in ms]
+        printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.rule, functions, kind)) for m in ms]
     except UnprintableError as error:
         raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
     return "\n".join([f"typedef {REAL[kind.dtype]} real;", *_headers(), *printed])
@@ -134,17 +142,20 @@ def _functions(kind: Kind, m: int) -> Iterator[_Function]:
 
 
 def record_step(kind: Kind, m: int) -> Tape:
-    """The step as torch operations: x, y, the numbers, and the parameters in; the cost out."""
+    """The step as torch operations: x, y, the numbers, the parameters and the rule's slots in; the cost out."""
+    count, depth = kind.numbers, len(kind.activations)
 
     def run(x: Tensor, y: Tensor, *rest: Tensor) -> Tensor:
-        numbers, parameters = rest[:NUMBERS], rest[NUMBERS:]
-        layers = tuple(Layer(*pair) for pair in zip(parameters[::2], parameters[1::2], strict=True))
-        net = Network(layers, kind.activations, kind.cost)
-        return batch_cost(net, step(State(net), Batch(x, y, x.new_ones(m)), numbers), y)
+        numbers, tensors = rest[:count], rest[count:]
+        layers = [Layer(*pair) for pair in zip(tensors[::2], tensors[1::2], strict=True)]
+        parameters, *slots = (tuple(layers[first : first + depth]) for first in range(0, len(layers), depth))
+        state = State(Network(parameters, kind.activations, kind.cost), tuple(slots))
+        return batch_cost(state.net, step(state, Batch(x, y, x.new_ones(m)), numbers, rule=kind.rule), y)
 
-    shapes = [(m, kind.sizes[0]), (m, kind.sizes[-1]), *[()] * NUMBERS]
-    for n_in, n_out in pairwise(kind.sizes):
-        shapes += [(n_out, n_in), (n_out,)]
+    shapes = [(m, kind.sizes[0]), (m, kind.sizes[-1]), *[()] * count]
+    for _ in range(1 + len(kind.rule.slots)):
+        for n_in, n_out in pairwise(kind.sizes):
+            shapes += [(n_out, n_in), (n_out,)]
     return record(run, _examples(shapes, kind.dtype, computed=m * sum(kind.sizes)))
 
 
@@ -169,7 +180,7 @@ def _once(key: _Key) -> str:
 def _printed(key: _Key) -> str:
     kind, m = key.kind, key.m
     try:
-        printer = Printer(graph_of(record_step(kind, m), kind.dtype), NUMBERS, kind.dtype)
+        printer = Printer(graph_of(record_step(kind, m), kind.dtype), kind.numbers, kind.dtype)
     except UnprintableError as error:
         raise UnprintableError(f"{_culprit(kind, m)} ({error})") from error
     batch_size = key.functions[0].inputs[0][0]  # which m is not, of a last batch
@@ -177,7 +188,8 @@ def _printed(key: _Key) -> str:
         raise UnprintableError("activations or a cost that do another thing at each call, or with other values")
     body = "\n".join(f"    {line}" for line in printer.lines)
     pointers = "".join(f"  real* {name} = parameters[{k}];\n" for k, name in enumerate(printer.parameters))
-    numbers = "".join(f"    const real n{k} = numbers[batch * {NUMBERS} + {k}];\n" for k in range(NUMBERS))
+    count = kind.numbers
+    numbers = "".join(f"    const real n{k} = numbers[batch * {count} + {k}];\n" for k in range(count))
     n_in, n_out = kind.sizes[0], kind.sizes[-1]
     return f"""
 namespace step_{m} {{

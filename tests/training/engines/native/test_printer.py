@@ -154,7 +154,7 @@ def test_each_thing_that_a_function_looks_up_is_in_its_record() -> None:
     net, seen = own(f), set()
 
     def record() -> None:
-        seen.add(source.records(source.kind_of(net), BATCH))
+        seen.add(source.records(source.kind_of(net, bp.SGD()), BATCH))
 
     record()
     slope = 0.5
