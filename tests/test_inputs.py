@@ -681,7 +681,7 @@ def test_the_check_says_which_comparison_fails(capsys: pytest.CaptureFixture[str
     verdicts = {(row.layer, row.against): row.verdict for row in result.rows}
     assert verdicts[1, "differences along random directions"] == "WRONG"
     assert verdicts[1, "sum over all paths"] == verdicts[2, "differences for single weights"] == "right"
-    assert "The gradient is wrong in layer 0, 1" in capsys.readouterr().out
+    assert "The gradient is wrong in layers 0 and 1" in capsys.readouterr().out
     good = bp.check(bp.Network.create([3, 4, 2], dtype=torch.float64), X[:5, :3].double(), Y[:5] % 2)
     assert {row.verdict for row in good.rows} == {"right"}
     assert "WRONG" not in str(good)

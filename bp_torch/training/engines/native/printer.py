@@ -45,6 +45,15 @@ class Matrix(NamedTuple):
     transposed: bool = False
 
 
+class _Loop(NamedTuple):
+    """The last loop over elements: which lines it is, and what it writes."""
+
+    start: int = -1
+    end: int = -1
+    shape: tuple[int, int] = (0, 0)
+    writes: list[tuple[str, str]] = []  # noqa: RUF012 (never changed)
+
+
 class Printer:
     """Walks a graph once: `lines` are the statements of a batch, `layout` and `pointers` where its matrices lie."""
 
@@ -55,6 +64,7 @@ class Printer:
         parameters = rest[numbers:]
         self.parameters = [f"p{k}" for k in range(len(parameters))]
         self.lines: list[str] = []
+        self._loop = _Loop()
         self._position = {node: k for k, node in enumerate(nodes)}
         self._value: dict[Node, Matrix | str | None] = {}  # None: folded into the node that uses it
         self._uses: Counter[str] = Counter()  # of a matrix, still to come
@@ -147,13 +157,27 @@ class Printer:
         self._release(node)
 
     def _write(self, to: str, text: str, rows: int, columns: int) -> None:
+        """Writes a matrix element by element, in the loop of the matrix before, if that has the shape of this one.
+
+        An element depends on the same element of what is written there, or on nothing of it.
+        """
+        last = self._loop
+        if last.end == len(self.lines) and last.shape == (rows, columns):
+            del self.lines[last.start :]
+            writes = [*last.writes, (to, text)]
+        else:
+            writes = [(to, text)]
+        start, at = len(self.lines), f"i * pad({columns})"
         self.lines += [
             *_rows(rows),
             "#pragma GCC ivdep",
-            f"  for (int j = 0; j < pad({columns}); j++) {to}[i * pad({columns}) + j] = {text};",
-            f"  clear<{columns}>({to} + i * pad({columns}));",
+            f"  for (int j = 0; j < pad({columns}); j++) {{",
+            *(f"    {name}[{at} + j] = {element};" for name, element in writes),
+            "  }",
+            *(f"  clear<{columns}>({name} + {at});" for name in dict.fromkeys(name for name, _ in writes)),
             "}",
         ]
+        self._loop = _Loop(start, len(self.lines), (rows, columns), writes)
 
     def _product(self, node: Node) -> None:
         *into, first, second = (self._matrix(arg) for arg in node.args)
