@@ -401,7 +401,8 @@ MODES = ["grad", "inference"]
 def test_tensors_that_require_grad_or_were_made_for_inference_train(mode: str, engine: str, tmp_path) -> None:
     net, x, y = made(mode)
     settings: dict[str, Any] = dict(engine=engine, every=1, validation=(x, y))
-    assert costs(net, x, y, **settings) == costs(network(), **settings | dict(validation=(X, Y)))
+    plain: dict[str, Any] = {**settings, "validation": (X, Y)}
+    assert costs(net, x, y, **settings) == costs(network(), **plain)
     assert not net.layers[0].w.grad_fn
     bp.save(tmp_path / "net.safetensors", net)
     with pytest.raises(bp.DivergenceError):
