@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"version", "errors"},
     {"randomness", "checks", "threads"},
-    {"equations", "activations", "initialisers", "optimisers"},
+    {"equations", "activations", "initialisers", "labels", "optimisers", "parameters"},
     {"costs"},
     {"network"},
     {"recipe", "state"},

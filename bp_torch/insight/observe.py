@@ -10,7 +10,8 @@ from bp_torch import checks
 from bp_torch.activations import Activation
 from bp_torch.costs import SOFTMAX
 from bp_torch.equations import bias_gradient, weight_gradient
-from bp_torch.network import Network, backprop, class_labels
+from bp_torch.labels import class_labels
+from bp_torch.network import Network, backprop
 
 BINS = 20  # of a histogram
 EXTREME = 10.0  # the weighted inputs that span a histogram run from −EXTREME to EXTREME

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from bp_torch.data.named import Split
-from bp_torch.network import Network, class_labels, predicted_class
+from bp_torch.labels import class_labels, predicted_class
+from bp_torch.network import Network
 
 
 class OfClasses(NamedTuple):

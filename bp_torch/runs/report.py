@@ -22,7 +22,8 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.data.named import Split, is_table
 from bp_torch.insight.observe import bounds, spread
-from bp_torch.network import Network, class_labels
+from bp_torch.labels import class_labels
+from bp_torch.network import Network
 from bp_torch.runs import metrics, observations, quality, saved
 from bp_torch.runs.config import Config
 from bp_torch.training.loop import Record

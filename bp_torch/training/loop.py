@@ -13,15 +13,14 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
+from bp_torch.labels import labels_of, right
 from bp_torch.network import (
     Layer,
     Network,
     Trace,
     feed_forward,
-    labels_of,
     mean_cost,
     multiplications,
-    right,
     try_own_functions,
 )
 from bp_torch.optimisers import optimiser
