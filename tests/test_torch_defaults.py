@@ -68,8 +68,9 @@ def _insight(_: Path) -> list[Any]:
 
 
 def _data(folder: Path) -> list[Any]:
-    (folder / "t.csv").write_text("a,b,kind\n" + "".join(f"{i * 5 % 61},{i * i % 7},{'xyz'[i % 3]}\n" for i in range(60)))
-    (folder / "r.csv").write_text("a,b,price\n" + "".join(f"{i * 5 % 61},{i * i % 7},{i / 7}\n" for i in range(60)))
+    cells = [f"{i * 5 % 61},{i * i % 7}" for i in range(60)]
+    (folder / "t.csv").write_text("a,b,kind\n" + "".join(f"{some},{'xyz'[i % 3]}\n" for i, some in enumerate(cells)))
+    (folder / "r.csv").write_text("a,b,price\n" + "".join(f"{some},{i / 7}\n" for i, some in enumerate(cells)))
     drawn = Image.new("L", (40, 30))
     drawn.paste(255, (10, 5, 16, 25))
     drawn.save(folder / "one.png")
