@@ -43,7 +43,7 @@ MUTANTS = [
     ("weight decay on nothing", "optimisers.py", "g + decay * w if weight_decay else g", "g"),
     ("the step uphill", "training/step.py", "full_like(sizes, -rate", "full_like(sizes, rate"),
     ("the step without 1/m", "training/step.py", "dtype=torch.float64) / sizes)", "dtype=torch.float64))"),
-    ("the step without the biases", "training/step.py", "        bias_update(layer.b, delta, batch.ones)\n", ""),
+    ("the step without the biases", "training/step.py", "            bias_update(layer.b, delta, batch.ones)\n", ""),
     ("BP4's step without w", "equations.py", "        w.addmm_(delta.mT, a)\n", "        pass\n"),
     (
         "the ragged batch's 1/m from the full batch",
