@@ -102,6 +102,11 @@ class Recipe:
         put(self, "precision", RENAMED.get(self.precision, self.precision))
 
 
+def rule_of(recipe: Recipe) -> Optimiser:
+    """The recipe's optimizer as an entry of `OPTIMISERS`, which a name became when the recipe was made."""
+    return optimiser(recipe.optimizer)
+
+
 def fitting_rate(net: Network, rule: Optimiser) -> float:
     """The η of a recipe that names none.
 

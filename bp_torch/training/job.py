@@ -7,8 +7,8 @@ from torch import Tensor
 
 from bp_torch import threads
 from bp_torch.network import Network
-from bp_torch.optimisers import Optimiser, optimiser
-from bp_torch.recipe import Recipe
+from bp_torch.optimisers import Optimiser
+from bp_torch.recipe import Recipe, rule_of
 from bp_torch.state import State
 from bp_torch.training.batches import batch_sizes
 
@@ -34,7 +34,7 @@ class Job(NamedTuple):
     @property
     def rule(self) -> Optimiser:
         """How a gradient changes a parameter."""
-        return optimiser(self.recipe.optimizer)
+        return rule_of(self.recipe)
 
     @property
     def batch_sizes(self) -> Tensor:

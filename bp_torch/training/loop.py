@@ -23,8 +23,7 @@ from bp_torch.network import (
     multiplications,
     try_own_functions,
 )
-from bp_torch.optimisers import optimiser
-from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, takes_settings
+from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, rule_of, takes_settings
 from bp_torch.state import Position, State, checked_position, is_finite, started
 from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
@@ -110,20 +109,20 @@ def train(
         held_out = held_out._replace(labels=None)
     elif held_out and labels is not None and labels.dtype == torch.bool:  # as may those of several labels have one each
         held_out = held_out._replace(labels=held_out.y > 0.5)
-    rule = optimiser(recipe.optimizer)
+    rule, position = rule_of(recipe), checked_position("start", start)
     lr = fitting_rate(net, rule) if recipe.lr is None else recipe.lr
     recipe = replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x)))
-    job = Job(started(net, rule, checked_position("start", start)), (x, y), recipe)
+    job = Job(started(net, rule, position), (x, y), recipe)
     with own_dtype(x.device.type):
         with products_in("dtype"):
             try_own_functions(net)
         engines.check(job)
     every = len(x) if every is None else checks.whole("every", every, 1)
-    return _records(job, held_out, every, _startable(start, job))
+    return _records(job, held_out, every, _startable(position, job))
 
 
-def _startable(start: Position | None, job: Job) -> Position:
-    start, batches, epochs = checked_position("start", start), len(job.batch_sizes), job.recipe.epochs
+def _startable(start: Position, job: Job) -> Position:
+    batches, epochs = len(job.batch_sizes), job.recipe.epochs
     if start.batch >= batches:
         raise ValueError(
             f"start is after batch {start.batch}, and an epoch has {batches}: resume with the data of before"
