@@ -1,6 +1,6 @@
 """Feed-forward networks trained by backpropagation written out by hand, on raw torch tensors."""
 
-from bp_torch import data, runs
+from bp_torch import data, runs, schedules
 from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
@@ -11,6 +11,7 @@ from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, sta
 from bp_torch.optimisers import OPTIMISERS, SGD, Adagrad, Adam, AdamW, RMSprop
 from bp_torch.recipe import Recipe
 from bp_torch.saving.checkpoint import Checkpoint, load, load_checkpoint, save
+from bp_torch.schedules import SCHEDULES
 from bp_torch.state import Position
 from bp_torch.training.loop import Record, train
 from bp_torch.training.progress import fit
@@ -23,6 +24,7 @@ __all__ = [
     "COSTS",
     "INITIALISERS",
     "OPTIMISERS",
+    "SCHEDULES",
     "SGD",
     "Activation",
     "Adagrad",
@@ -52,6 +54,7 @@ __all__ = [
     "per_example",
     "runs",
     "save",
+    "schedules",
     "stack",
     "train",
 ]

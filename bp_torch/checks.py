@@ -60,6 +60,13 @@ def within(what: str, value: object, low: float, high: float = math.inf) -> floa
     return float(value)
 
 
+def share(what: str, value: object) -> float:
+    """`value` as a float, if it is a number between 0 and 1, neither of them included."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < _float(value) < 1:
+        raise ValueError(f"{what} must be a number above 0 and below 1, not {_in_words(value)}")
+    return float(value)
+
+
 def betas(value: object) -> tuple[float, float]:
     """`value` as two floats, if it is a pair of numbers from 0 to below 1."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:

@@ -6,13 +6,12 @@ the numbers are the step's scalars. These are computed for many steps at once, i
 step's number t (from 1) alone: a rule has no counter. To add one, add one entry.
 """
 
-import ast
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from bp_torch import checks
+from bp_torch import checks, choices
 
 Numbers = tuple[Tensor | float, ...]
 
@@ -48,10 +47,8 @@ class Optimiser:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        """The entry as text that `optimiser` reads: its name, and in brackets the options that are not the default."""
-        options = [(each, getattr(self, each.name)) for each in fields(self)]  # pyright: ignore[reportArgumentType]
-        own = [(each.name, value) for each, value in options if value != each.default]
-        return self.name + (f"({', '.join(f'{name}={value!r}' for name, value in own)})" if own else "")
+        """The entry as text that `optimiser` reads."""
+        return choices.written(self.name, self)
 
 
 def _decayed(w: Tensor, g: Tensor, decay: Tensor, weight_decay: float) -> Tensor:
@@ -251,22 +248,4 @@ def optimiser(choice: str | Optimiser) -> Optimiser:
     """
     if isinstance(choice, Optimiser):
         return choice
-    name, options = choice, {}
-    if isinstance(choice, str) and "(" in choice:
-        name, options = choice.partition("(")[0], _options(choice)
-    entry = OPTIMISERS[checks.one_of("optimizer", name, OPTIMISERS)]
-    known = [each.name for each in fields(entry)]  # pyright: ignore[reportArgumentType]
-    for option in options:
-        checks.one_of(f"option of {name}", option, known)
-    return entry(**options)
-
-
-def _options(choice: str) -> dict[str, Any]:
-    """What stands in the brackets."""
-    try:
-        call = ast.parse(choice, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError("options are named")
-        return {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"optimizer must be a name with its options, as in adam(eps=1e-7), not {choice!r}") from error
+    return choices.read("optimizer", choice, OPTIMISERS, "adam(eps=1e-7)")

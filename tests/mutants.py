@@ -17,6 +17,7 @@ TESTS = [
     "tests/training/test_step.py",
     "tests/training/test_loop.py",
     "tests/test_optimisers.py",
+    "tests/test_schedules.py",
 ]  # quick
 
 MUTANTS = [
@@ -41,6 +42,8 @@ MUTANTS = [
     ("Adam's mean without its correction", "optimisers.py", "rate / (1 - b1**t)", "rate + 0 * t"),
     ("Nesterov's momentum as the plain one", "optimisers.py", "g + momentum * v if self.nesterov else v", "v"),
     ("weight decay on nothing", "optimisers.py", "g + decay * w if weight_decay else g", "g"),
+    ("the cosine falls in the warm-up", "schedules.py", "self.final, self._after_warmup(p))", "self.final, p)"),
+    ("the first step of a warm-up lost", "schedules.py", "WARMUP_FROM + (1 - WARMUP_FROM) *", "1 *"),
     ("the step uphill", "training/step.py", "full_like(sizes, -rate", "full_like(sizes, rate"),
     ("the step without 1/m", "training/step.py", "dtype=torch.float64) / sizes)", "dtype=torch.float64))"),
     ("the step without the biases", "training/step.py", "            bias_update(layer.b, delta, batch.ones)\n", ""),

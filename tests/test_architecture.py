@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"version", "errors"},
     {"randomness", "checks", "threads"},
-    {"equations", "activations", "initialisers", "labels", "optimisers", "parameters"},
+    {"choices"},
+    {"equations", "activations", "initialisers", "labels", "optimisers", "parameters", "schedules"},
     {"costs"},
     {"network"},
     {"recipe", "state"},
@@ -40,7 +41,7 @@ FLOORS = [
     {""},  # bp_torch/__init__.py
     {"cli"},
 ]
-MATHS = 5  # floors that know no files, no processes and no bars
+MATHS = 6  # floors that know no files, no processes and no bars
 NOT_MATHS = {"argparse", "json", "os", "pathlib", "shutil", "subprocess", "sys", "tempfile", "threading", "tqdm"}
 PRINTING = {"cli", "training.progress", "insight.check"}  # `fit` and `check` print: it is what they are for
 FACTORIES = {

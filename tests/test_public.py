@@ -13,13 +13,14 @@ from bp_torch.recipe import FIELDS, Settings
 NAMES = {
     "ACTIVATIONS Activation BackpropTrace COSTS Check Checkpoint CheckpointError Cost DataError DivergenceError",
     "EngineError INITIALISERS Layer Network Position Record Recipe Trace backprop check data fit load load_checkpoint",
-    "per_example runs save stack train __version__",
+    "per_example runs save stack train __version__ OPTIMISERS SGD Adam AdamW RMSprop Adagrad SCHEDULES schedules",
 }
 OF = {
     bp.Network: "create sizes to forward backward gradients cost predict accuracy layers activations cost_function",
     bp.data: "Split Table digits fashion_mnist idx kmnist load mnist picture table",
     bp.per_example: "gradient_norms clipped_sum second_moment noise_scale gram ntk influence top_influences",
     bp.runs: "Config Run Session begin load_test_set read report resume train",
+    bp.schedules: "constant linear step exponential cosine one_cycle coslog4 schedule",
     bp.Record: "epoch cost validation_cost validation_accuracy seconds examples_per_second position whole",
     bp.Position: "epoch batch cost_sum seconds",
     bp.Checkpoint: "net position settings optimizer",
