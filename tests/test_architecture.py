@@ -28,6 +28,7 @@ FLOORS = [
     {"training.engines.persistent"},
     {"training.engines"},
     {"training.loop"},
+    {"training.stopping"},
     {"training.progress"},
     {"saving", "drawing"},
     {"data", "insight"},

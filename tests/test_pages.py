@@ -33,6 +33,7 @@ def test_a_page_runs_and_prints_what_it_says(
     mnist = len(list(MNIST.glob("*.gz"))) == 4
     load: Callable[..., tuple[torch.Tensor, torch.Tensor]] = bp.data.mnist if mnist else _enlarged_digits
     monkeypatch.setattr(bp.data, "mnist", lambda split: load(split, root=ROOT / "data"))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)  # as in a session: the bar of `fit` is no part of stdout
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     trained_on_mnist = False

@@ -7,10 +7,13 @@ from typing import Unpack
 from torch import Tensor
 from tqdm import tqdm
 
+from bp_torch import checks
+from bp_torch.labels import labels_of
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe, Settings, recipe_of, takes_settings
 from bp_torch.state import Position
 from bp_torch.training.loop import Record, train
+from bp_torch.training.stopping import MONITORS, early_stopping
 
 
 @takes_settings
@@ -21,13 +24,42 @@ def fit(
     validation: tuple[Tensor, Tensor] | None = None,
     every: int | None = None,
     start: Position | None = None,
+    patience: int | None = None,
+    monitor: str = "validation_cost",
+    restore_best: bool | None = None,
     recipe: Recipe | None = None,
     **settings: Unpack[Settings],
 ) -> list[Record]:
-    """`train` run to its end with a progress display; takes its arguments, returns its records."""
+    """`train` run to its end, or to its best, with a progress display; takes its arguments, returns its records.
+
+    patience: stops after so many epochs in a row whose figure is no better than the best before: an equal one is not,
+        nor is one that is not finite. Left out, all epochs are run.
+    monitor: the figure: "validation_cost", "validation_accuracy" (more is better) or "cost".
+    restore_best: gives the network the weights of the best epoch at the end, though it ran through, and though an error
+        or Ctrl-C ended it. Left out, True where patience is given.
+
+    The best epoch is `best = min(records, key=lambda record: record.validation_cost)`, or `max` of the accuracy (with
+    `every`, of the records that are whole). With restore_best a run goes on from there by `start=best.position`; it then
+    counts and compares anew.
+
+    Raises ValueError, before any work, where there is nothing to monitor, and as `train` does.
+    """
     recipe = recipe_of(recipe, settings)
+    if patience is not None:
+        patience = checks.whole("patience", patience, 1)
+    if restore_best is None:
+        restore_best = patience is not None
+    watched = restore_best or patience is not None
+    checks.one_of("monitor", monitor, MONITORS)
+    if watched and monitor != "cost" and validation is None:
+        raise ValueError(f"monitor={monitor!r} needs validation data: give validation=(x, y), or monitor='cost'")
+    if not watched and monitor != "validation_cost":
+        raise ValueError(f"monitor={monitor!r} says what patience and restore_best go by: give one of them, too")
     records = train(net, data, validation=validation, every=every, start=start, recipe=recipe)
-    return list(with_progress(records, recipe.epochs, 0 if start is None else start.epoch - 1))
+    if monitor == "validation_accuracy" and any(labels_of(y) is None for _, y in (data, validation or data)):
+        raise ValueError("monitor='validation_accuracy' needs classes as targets, not values: take 'validation_cost'")
+    displayed = with_progress(records, recipe.epochs, 0 if start is None else start.epoch - 1)
+    return list(early_stopping(displayed, net, monitor, patience, restore_best) if watched else displayed)
 
 
 def with_progress(

@@ -1,0 +1,43 @@
+"""Early stopping: a run ends where a figure no longer improves, and the network gets its best epoch's weights."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+from bp_torch.network import Layer, Network
+from bp_torch.state import State
+from bp_torch.training.loop import Record
+
+MONITORS = {"validation_cost": 1, "validation_accuracy": -1, "cost": 1}
+"""What a run can be stopped by, and its sign: times that, less is better."""
+
+
+def early_stopping(
+    records: Iterable[Record], net: Network, monitor: str, patience: int | None, restore_best: bool
+) -> Iterator[Record]:
+    """Passes the records of a training of `net` through: all, or until there was no better one for `patience` epochs.
+
+    monitor: the figure that is to improve, a key of `MONITORS`. An equal one is no better, nor is one that is not
+        finite. Only epochs that are over count.
+    restore_best: however it ends, the network is then given the weights of the best epoch, and what the optimiser keeps
+        its values of then: a run goes on from there by that record's position. Without a finite figure all is left as
+        it is.
+    """
+    lowest, waited = math.inf, 0
+    best: tuple[State, tuple[Layer, ...]] | None = None
+    try:
+        for record in records:
+            if record.whole:
+                figure = MONITORS[monitor] * getattr(record, monitor)
+                if figure < lowest:
+                    lowest, waited = figure, 0
+                    state = State(net, record.position.slots)
+                    best = (state, state.copy()) if restore_best else None
+                else:
+                    waited += 1
+            yield record
+            if waited == patience:
+                break
+    finally:
+        if best is not None:
+            state, values = best
+            state.restore(values)
