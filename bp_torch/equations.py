@@ -6,8 +6,9 @@ Legend: m examples, one a row; a layer of n_out neurons fed by n_in. Every funct
 and broadcasts over any leading ones, so a stack of K networks (w of shape (K, n_out, n_in)) runs through the same code.
 A row of δ is one example's own error ∂C_x/∂z. C is the mean of the C_x: it enters once, in BP3 and BP4.
 
-BP3 and BP4 stand here twice: as gradients, and as the step of gradient descent that adds them to b and w in place. The
-backward sweep is linear in δᴸ, so a step puts the factor −η/m there once, and ∂C/∂w never has to exist.
+BP3 and BP4 stand here as sums over the examples, as gradients, which are their means, and as the step of gradient
+descent that adds the sums to b and w in place. The backward sweep is linear in δᴸ, so a step puts the factor 1/m there
+once, or −η/m: then ∂C/∂w never has to exist.
 """
 
 import torch
@@ -47,6 +48,22 @@ def bias_gradient(delta: Tensor) -> Tensor:
     return delta.mean(-2)
 
 
+def bias_sum(delta: Tensor) -> Tensor:
+    """BP3 for δ that holds the factor 1/m: ∂C/∂b = Σ_x δ_x.
+
+    delta (…, m, n_out) -> ∂C/∂b (…, n_out).
+    """
+    return delta.sum(-2)
+
+
+def weight_sum(delta: Tensor, a: Tensor) -> Tensor:
+    """BP4 for δ that holds the factor 1/m: ∂C/∂w_jk = Σ_x a_xk δ_xj, which is δᵀa.
+
+    delta (…, m, n_out), a the activation that entered the layer (…, m, n_in) -> ∂C/∂w (…, n_out, n_in).
+    """
+    return delta.mT @ a
+
+
 def weight_gradient(delta: Tensor, a: Tensor) -> Tensor:
     """BP4: ∂C/∂w_jk = a_k δ_j, averaged over the examples: δᵀa / m.
 
@@ -56,7 +73,7 @@ def weight_gradient(delta: Tensor, a: Tensor) -> Tensor:
         delta.dtype == torch.float16
     ):  # which ends at 65,504: the sum of many rows has to be divided before it is rounded
         return weight_gradient(delta.float(), a.float()).half()
-    return delta.mT @ a / delta.shape[-2]
+    return weight_sum(delta, a) / delta.shape[-2]
 
 
 def bias_update(b: Tensor, delta: Tensor, ones: Tensor) -> None:

@@ -35,10 +35,18 @@ class Trace(NamedTuple):
     """What a forward pass computed.
 
     a[l] (…, m, n_l) enters layer l: a[0] is x, a[-1] the output. z[l] (…, m, n_l+1) is layer l's weighted input.
+    masks: with dropout, what a[l] is multiplied by before it enters layer l, or None; empty without. entered: then
+    these products, since σ′ is of a itself, and BP4 takes what entered the layer.
     """
 
     a: tuple[Tensor, ...]
     z: tuple[Tensor, ...]
+    masks: tuple[Tensor | None, ...] = ()
+    entered: tuple[Tensor, ...] = ()
+
+    def into(self, l: int) -> Tensor:
+        """What entered layer l (…, m, n_l)."""
+        return self.entered[l] if self.entered else self.a[l]
 
     def __repr__(self) -> str:
         return _of_shapes(self)
@@ -290,17 +298,22 @@ def _activation(choice: str | Activation) -> Activation:
     return choice if isinstance(choice, Activation) else ACTIVATIONS[checks.one_of("activation", choice, ACTIVATIONS)]
 
 
-def feed_forward(net: Network, x: Tensor, *, lean: bool = False) -> Trace:
+def feed_forward(
+    net: Network, x: Tensor, *, lean: bool = False, masks: tuple[Tensor | None, ...] = ()
+) -> Trace:
     """The forward pass: z = w a + b and a = σ(z), layer by layer.
 
     lean, for training: a hidden layer's z is let go of where its σ′ needs a alone, and a stands in its place.
+    masks: of dropout, one a layer (…, m, n_l), for what enters it; None where nothing is dropped.
     """
-    a, z, last = [x], [], len(net.layers) - 1
+    a, z, entered, last = [x], [], [], len(net.layers) - 1
     for l, ((w, b), activation) in enumerate(zip(net.layers, net.activations)):  # noqa: B905 (checked when made)
-        weighted = weighted_input(w, b, a[-1])
+        mask = masks[l] if masks else None
+        entered.append(a[-1] if mask is None else a[-1] * mask)
+        weighted = weighted_input(w, b, entered[-1])
         a.append(activation.f(weighted))
         z.append(a[-1] if lean and l < last and not activation.needs_z else weighted)
-    return Trace(tuple(a), tuple(z))
+    return Trace(tuple(a), tuple(z), masks, tuple(entered) if masks else ())
 
 
 def output_delta(net: Network, trace: Trace | BackpropTrace, y: Tensor) -> Tensor:
@@ -323,6 +336,8 @@ def errors(
     top = delta
     for l in range(len(net.layers) - 1, 0, -1):
         sigma_prime = net.activations[l - 1].derivative(trace.z[l - 1], trace.a[l])
+        if isinstance(trace, Trace) and trace.masks and (mask := trace.masks[l]) is not None:
+            sigma_prime = sigma_prime * mask
         if feedback is None:
             below = hidden_error(net.layers[l].w, delta, sigma_prime)
         else:
