@@ -67,6 +67,20 @@ def share(what: str, value: object) -> float:
     return float(value)
 
 
+def pairs(what: str, value: object, example: str) -> list[tuple[object, object]]:
+    """A mapping's pairs, or those of its text, as in "0:1,3:5"; a number in a text is one."""
+    if isinstance(value, Mapping):
+        return list(cast(Mapping[object, object], value).items())
+    read: list[tuple[object, object]] = []
+    for part in str(value).split(","):
+        name, colon, number = part.partition(":")
+        try:
+            read.append((name.strip(), float(number if colon else "none")))
+        except ValueError:
+            raise ValueError(f"{what} must be names with numbers, as in {example}, not {value!r}") from None
+    return read
+
+
 def betas(value: object) -> tuple[float, float]:
     """`value` as two floats, if it is a pair of numbers from 0 to below 1."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:

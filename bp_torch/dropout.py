@@ -23,7 +23,9 @@ def keys_table(steps: int, rates: tuple[float, ...], seed: int, epoch: int) -> T
     """
     dropping = [rate for rate in rates if rate]
     shape = steps, len(dropping), 2
-    keys = torch.randint(-(2**31), 2**31, shape, generator=generator("dropout", seed, epoch), device="cpu")
+    keys = torch.randint(
+        -(2**31), 2**31, shape, generator=generator("dropout", seed, epoch), dtype=torch.int64, device="cpu"
+    )
     thresholds = torch.tensor([round(rate * 2**32) - 2**31 for rate in dropping], dtype=torch.int64, device="cpu")
     return torch.cat([keys, thresholds.view(1, -1, 1).expand(steps, -1, 1)], 2).flatten(1).to(torch.int32)
 

@@ -72,7 +72,9 @@ def _of_shapes(trace: Trace | BackpropTrace) -> str:
     """Its tensors by their shapes; a single number as it is."""
     parts = []
     for name, value in trace._asdict().items():
-        tensors = value if isinstance(value, tuple) else (value,)
+        if name in ("masks", "entered") and not value:
+            continue
+        tensors = [t for t in (value if isinstance(value, tuple) else (value,)) if t is not None]
         parts.append(" ".join([name, *(str(tuple(t.shape)) if t.ndim else f"{t.item():.4g}" for t in tensors)]))
     return f"<{type(trace).__name__}: {'; '.join(parts)}>"
 
@@ -298,9 +300,7 @@ def _activation(choice: str | Activation) -> Activation:
     return choice if isinstance(choice, Activation) else ACTIVATIONS[checks.one_of("activation", choice, ACTIVATIONS)]
 
 
-def feed_forward(
-    net: Network, x: Tensor, *, lean: bool = False, masks: tuple[Tensor | None, ...] = ()
-) -> Trace:
+def feed_forward(net: Network, x: Tensor, *, lean: bool = False, masks: tuple[Tensor | None, ...] = ()) -> Trace:
     """The forward pass: z = w a + b and a = σ(z), layer by layer.
 
     lean, for training: a hidden layer's z is let go of where its σ′ needs a alone, and a stands in its place.

@@ -6,7 +6,7 @@ the numbers are the step's scalars. These are computed for many steps at once, i
 step's number t (from 1) alone: a rule has no counter. To add one, add one entry.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -27,6 +27,11 @@ class Optimiser:
 
     name: ClassVar[str]
     rate: ClassVar[float | None] = None
+    weight_decay: float
+
+    def with_decay(self, factor: float) -> "Optimiser":
+        """The same with a weight_decay so many times as large."""
+        return replace(self, weight_decay=self.weight_decay * factor)  # pyright: ignore[reportArgumentType]
 
     @property
     def slots(self) -> tuple[tuple[str, float], ...]:
@@ -38,8 +43,11 @@ class Optimiser:
         """Whether w ← w − η ∂C/∂w is all of it: BP3 and BP4 then change b and w in place, and no gradient exists."""
         return False
 
-    def numbers(self, rate: float, t: Tensor) -> Numbers:
-        """The scalars of the steps t (steps,), in float64, for the rate η: each like t, or one number for all."""
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
+        """The scalars of the steps t (steps,), in float64, for the rate η: each like t, or one number for all.
+
+        rate: one for all, or one a step (steps,).
+        """
         raise NotImplementedError
 
     def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
@@ -85,7 +93,7 @@ class SGD(Optimiser):
     def is_plain(self) -> bool:
         return not self.momentum and not self.weight_decay
 
-    def numbers(self, rate: float, t: Tensor) -> Numbers:
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
         if not self.momentum:
             return rate, self.weight_decay
         later = t.gt(1).to(t.dtype)  # the first step's gradient begins the sum, undampened
@@ -124,11 +132,11 @@ class Adam(Optimiser):
     def slots(self) -> tuple[tuple[str, float], ...]:
         return ("exp_avg", 0.0), ("exp_avg_sq", 0.0)
 
-    def numbers(self, rate: float, t: Tensor) -> Numbers:
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
         b1, b2 = self.betas
         return rate / (1 - b1**t), (1 - b2**t) ** -0.5, b1, 1 - b1, b2, 1 - b2, self.eps, self._decay(rate)
 
-    def _decay(self, rate: float) -> float:
+    def _decay(self, rate: Tensor | float) -> Tensor | float:
         return self.weight_decay
 
     def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
@@ -152,7 +160,7 @@ class AdamW(Adam):
     name: ClassVar[str] = "adamw"
     weight_decay: float = 1e-2
 
-    def _decay(self, rate: float) -> float:
+    def _decay(self, rate: Tensor | float) -> Tensor | float:
         return 1 - rate * self.weight_decay
 
     def _after_decay(self, w: Tensor, g: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,7 +196,7 @@ class RMSprop(Optimiser):
         kept += [("momentum_buffer", 0.0)] if self.momentum else []
         return tuple(kept)
 
-    def numbers(self, rate: float, t: Tensor) -> Numbers:
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
         return rate, self.alpha, 1 - self.alpha, self.eps, self.weight_decay, self.momentum
 
     def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
@@ -228,7 +236,7 @@ class Adagrad(Optimiser):
     def slots(self) -> tuple[tuple[str, float], ...]:
         return (("sum", self.initial_accumulator_value),)
 
-    def numbers(self, rate: float, t: Tensor) -> Numbers:
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
         return rate / (1 + (t - 1) * self.lr_decay), self.eps, self.weight_decay
 
     def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:

@@ -6,16 +6,17 @@ line take it whole. To add an option: one field with its check, its line in `Set
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, TypeVar, cast
 
-from bp_torch import checks
+from bp_torch import checks, factors
 from bp_torch.network import Network
 from bp_torch.optimisers import OPTIMISERS, SGD, Optimiser, optimiser
+from bp_torch.schedules import Schedule, schedule
 
-Rate = float | Callable[[int], float]
-"""η, or a function of the epoch (from 1) that gives it."""
+Rate = float | str | Schedule | Callable[[int], float]
+"""η; a schedule of it, by the progress of the run, or its text; or a function of the epoch (from 1) that gives it."""
 
 RENAMED = {"ieee": "dtype"}
 """Names of precisions as earlier versions wrote them."""
@@ -30,6 +31,17 @@ class Settings(TypedDict, total=False):
     batch_size: int
     lr: Rate | None
     optimizer: str | Optimiser
+    rate_factors: Mapping[str, float] | str | None
+    decay_factors: Mapping[str, float] | str | None
+    l2: float
+    l1: float
+    max_norm: float | None
+    dropout: float | Sequence[float] | str
+    clip_norm: float | None
+    clip_value: float | None
+    label_smoothing: float
+    class_weight: str | Mapping[int, float] | None
+    accumulate: int
     seed: int
     engine: str
     precision: str
@@ -53,10 +65,26 @@ class Recipe:
 
     epochs: passes over the examples.
     batch_size: examples a step. The last batch of an epoch holds what is left over, and its gradient is its own mean.
-    lr: η, the step along −∂C/∂w; a number, or a function that is asked for it at the start of each epoch, with the
-        epoch's number. Left out, `fitting_rate` of the network and the optimiser.
+    lr: η, the step along −∂C/∂w; a number; an entry of `SCHEDULES`, as in bp.schedules.cosine(0.1, warmup=0.05), whose
+        rate is taken anew at each step; or a function that is asked for it at the start of each epoch, with the epoch's
+        number. Left out, here or in a schedule, `fitting_rate` of the network and the optimiser.
     optimizer: the rule by which a gradient changes the parameters: a key of `OPTIMISERS`, alone or with its options, as
         in "adam(weight_decay=0.01)", or an entry, bp.Adam(weight_decay=0.01). "sgd" is plain gradient descent.
+    rate_factors, decay_factors: of η, and of the optimiser's weight_decay, for some of the parameters: {"biases": 0}.
+        The parts are "weights", "biases", "first" (layer) and "last".
+    l2, l1: λ of the penalties (λ/2n) Σ w² and (λ/n) Σ |w| that the cost is given, for n training examples; of weights
+        alone, as in the book. An optimiser's own weight_decay is torch's: λ itself, biases included, in no cost.
+    max_norm: the most that the norm of the weights into a neuron can be after a step. Left out, any.
+    dropout: with which probability an activation is left out of a step before it enters a layer. One number is of each
+        hidden layer; two are of the inputs and of each hidden layer; else one for what enters each layer.
+    clip_norm: the most that the norm of a step's gradient can be, all parameters together, penalties included: it is
+        scaled down to that, as by torch's clip_grad_norm_. clip_value: the same of each of its values, after that.
+    label_smoothing: ε. Targets that are one class of K become (1 − ε) y + ε/K, as in torch's CrossEntropyLoss; labels
+        that are each true or false (1 − ε) y + ε/2.
+    class_weight: what examples of a class count for, {class: weight}; 1 where a class is not named. "balanced" gives
+        all classes the same sum of weights, as in scikit-learn.
+    accumulate: how many batches of batch_size make one step, whose gradient is the mean over all their examples. It is
+        a larger batch in the memory of a smaller one. The engine "native" can't.
     seed: the order of the examples in an epoch depends on seed and epoch alone.
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
@@ -79,6 +107,25 @@ class Recipe:
     optimizer: str | Optimiser = option(
         "sgd", f"{', '.join(OPTIMISERS)}; with options: 'adam(weight_decay=0.01)'", metavar="RULE"
     )
+    rate_factors: Mapping[str, float] | str | None = option(
+        None, f"of η for some parameters, as in biases:0.5; parts: {', '.join(factors.PARTS)}", str, "PART:X"
+    )
+    decay_factors: Mapping[str, float] | str | None = option(
+        None, "the same of the optimizer's weight_decay, as in biases:0", str, "PART:X"
+    )
+    l2: float = option(0.0, "λ of the penalty (λ/2n) Σ w², as in the book; biases have none", metavar="LAMBDA")
+    l1: float = option(0.0, "λ of the penalty (λ/n) Σ |w|", metavar="LAMBDA")
+    max_norm: float | None = option(None, "most that the norm of the weights into a neuron can be", float)
+    dropout: float | Sequence[float] | str = option(
+        (), "shares left out: of hidden layers, 0.5; of inputs and hidden layers, 0.2,0.5", str, "P,P"
+    )
+    clip_norm: float | None = option(None, "most that the norm of a step's gradient can be", float)
+    clip_value: float | None = option(None, "most that a value of the gradient can be", float)
+    label_smoothing: float = option(0.0, "ε: share of a target that is spread over all classes")
+    class_weight: str | Mapping[int, float] | None = option(
+        None, "what examples of a class count for: balanced, or 0:1,3:5", str, "W"
+    )
+    accumulate: int = option(1, "batches that make one step")
     seed: int = option(0, "of the weights and the batches")
     engine: str = option("auto", "what runs the steps: auto, eager, native, compiled, graph or persistent")
     precision: str = option("dtype", "of the products: dtype (the network's own), tf32 or bf16")
@@ -88,9 +135,23 @@ class Recipe:
         put = object.__setattr__  # a frozen value is set once, here
         put(self, "epochs", checks.whole("epochs", self.epochs, 1))
         put(self, "batch_size", checks.whole("batch_size", self.batch_size, 1))
+        if isinstance(self.lr, str):
+            put(self, "lr", _schedule(self.lr))
         if self.lr is not None and not callable(self.lr):
             put(self, "lr", checks.positive("lr", self.lr))
         put(self, "optimizer", optimiser(self.optimizer))
+        for name in ("rate_factors", "decay_factors"):
+            if getattr(self, name) is not None:
+                put(self, name, factors.checked(name, getattr(self, name)))
+        for name in ("l2", "l1"):
+            put(self, name, checks.within(name, getattr(self, name), 0))
+        for name in ("max_norm", "clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                put(self, name, checks.positive(name, getattr(self, name)))
+        put(self, "dropout", _probabilities(self.dropout))
+        put(self, "label_smoothing", checks.within("label_smoothing", self.label_smoothing, 0, 1))
+        put(self, "class_weight", _class_weight(self.class_weight))
+        put(self, "accumulate", checks.whole("accumulate", self.accumulate, 1))
         put(self, "seed", checks.seed(self.seed))
         if self.threads is not None:
             put(self, "threads", checks.whole("threads", self.threads, 1))
@@ -100,6 +161,68 @@ class Recipe:
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a name, not {getattr(self, name)!r}")
         put(self, "precision", RENAMED.get(self.precision, self.precision))
+
+
+def _schedule(text: str) -> Schedule:
+    try:
+        return schedule(text)
+    except ValueError as error:
+        raise ValueError(f"lr must be a number or a schedule, and {text!r} is none: {error}") from error
+
+
+def _probabilities(dropout: object) -> tuple[float, ...]:
+    """The probabilities that `dropout` names."""
+    if isinstance(dropout, str):
+        try:
+            dropout = [float(part) for part in dropout.split(",")]
+        except ValueError:
+            raise ValueError(f"dropout must be numbers from 0 to below 1, as in 0.2,0.5, not {dropout!r}") from None
+    several = dropout if isinstance(dropout, Sequence) else [dropout]
+    rates = tuple(checks.within("dropout", rate, 0, 1) for rate in several)
+    return rates if any(rates) else ()
+
+
+def _class_weight(value: object) -> str | dict[int, float] | None:
+    """What `class_weight` names."""
+    if value in (None, "balanced"):
+        return cast(str | None, value)
+    if not isinstance(value, (str, Mapping)):
+        raise ValueError(f'class_weight must be "balanced" or {{class: weight}}, not {value!r}')
+    weights: dict[int, float] = {}
+    for index, weight in checks.pairs("class_weight", value, "balanced or 0:1,3:5"):
+        if isinstance(index, str) and index.isdecimal():
+            index = int(index)
+        named = checks.whole("a class of class_weight", index, 0)
+        weights[named] = checks.within(f"class_weight of class {named}", weight, 0)
+    return weights
+
+
+def dropout_of(recipe: Recipe, layers: int) -> tuple[float, ...]:
+    """The probability for what enters each of so many layers; empty where nothing is dropped.
+
+    Raises ValueError where the recipe's are not as many.
+    """
+    rates = cast(tuple[float, ...], recipe.dropout)
+    if not rates or (len(rates) == layers and layers != 1):
+        return rates
+    if len(rates) == 2 or (len(rates) == 1 and layers > 1):
+        inputs, hidden = (0.0, *rates)[-2:]
+        return (inputs, *[hidden] * (layers - 1))
+    if layers == 1:
+        raise ValueError("dropout=p is of the hidden layers, and this network has none: leave it away")
+    raise ValueError(
+        f"dropout has {len(rates)} probabilities, and {layers} layers are entered: give one for each, or two, of the "
+        "inputs and of each hidden layer"
+    )
+
+
+def as_text(name: str, value: Any) -> Any:
+    """A field's value as the text that `Recipe` reads, where it is no number or text itself; None where it is empty."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}:{number!r}" for key, number in value.items())
+    if name == "dropout":
+        return ",".join(map(repr, value)) or None
+    return str(value) if isinstance(value, (Optimiser, Schedule)) else value
 
 
 def rule_of(recipe: Recipe) -> Optimiser:
@@ -118,6 +241,16 @@ def fitting_rate(net: Network, rule: Optimiser) -> float:
     book = net.cost_function.name == "quadratic" and all(f.name == "sigmoid" for f in net.activations)
     momentum = rule.momentum if isinstance(rule, SGD) else 0.0
     return (3.0 if book else 0.1) * (1 - momentum)
+
+
+def with_rate(recipe: Recipe, net: Network) -> Recipe:
+    """The recipe with the `fitting_rate` where it, or its schedule, names none."""
+    fitting = fitting_rate(net, rule_of(recipe))
+    if recipe.lr is None:
+        return replace(recipe, lr=fitting)
+    if isinstance(recipe.lr, Schedule) and recipe.lr.rate is None:
+        return replace(recipe, lr=replace(recipe.lr, rate=fitting))
+    return recipe
 
 
 FIELDS = tuple(each.name for each in fields(Recipe))

@@ -28,7 +28,7 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in READS:
             return func(*args, **(kwargs or {}))
-        self.count += 1
+        self.count += args[0].device.type == "cuda"
         dtype = args[0].dtype
         return True if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
 

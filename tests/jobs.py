@@ -8,6 +8,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch.state import State
 from bp_torch.training.job import Job
+from bp_torch.training.plan import plan_of
 
 
 def job(net: bp.Network, data: tuple[Tensor, Tensor] | int = 1, **settings: Any) -> Job:
@@ -18,4 +19,5 @@ def job(net: bp.Network, data: tuple[Tensor, Tensor] | int = 1, **settings: Any)
             torch.empty(data, net.sizes[0], dtype=like.dtype, device="meta"),
             torch.empty(data, net.sizes[-1], dtype=like.dtype, device="meta"),
         )
-    return Job(State(net), data, bp.Recipe(**{"lr": 0.1, **settings}))
+    recipe = bp.Recipe(**{"lr": 0.1, **settings})
+    return Job(State(net), data, recipe, plan_of(recipe, len(net.layers), len(data[0]), False))

@@ -19,8 +19,9 @@ from bp_torch.costs import COSTS
 from bp_torch.data.named import DATASETS, check_task, is_table
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.network import Network
-from bp_torch.recipe import Recipe, option
+from bp_torch.recipe import Recipe, as_text, option
 from bp_torch.saving import durable
+from bp_torch.schedules import Schedule
 from bp_torch.training import engines
 
 FILE = "config.json"
@@ -91,8 +92,8 @@ class Config:
             _check_kind(each.name, getattr(self, each.name), each.metadata["kind"])
         if not isinstance(self.recipe, Recipe):
             raise ValueError(f"recipe must be a bp.Recipe, not {type(self.recipe).__name__}")
-        if callable(self.recipe.lr):
-            raise ValueError("lr must be a number in a run, since its config is kept as text")
+        if callable(self.recipe.lr) and not isinstance(self.recipe.lr, Schedule):
+            raise ValueError("lr must be a number or a schedule in a run, since its config is kept as text")
         if self.dataset not in DATASETS and not is_table(self.dataset):
             raise ValueError(f"unknown dataset {self.dataset!r}: choose one of {', '.join(DATASETS)}, or a FILE.csv")
         if is_table(self.dataset) != (self.target is not None):
@@ -150,8 +151,8 @@ class Config:
     def settings(self) -> dict[str, Any]:
         """All but `about`, in one level: what a checkpoint holds."""
         values = {each.name: getattr(self, each.name) for each in _own_fields()}
-        recipe = {each.name: getattr(self.recipe, each.name) for each in fields(Recipe)}
-        return {**values, **recipe, "optimizer": str(self.recipe.optimizer)}
+        recipe = {each.name: as_text(each.name, getattr(self.recipe, each.name)) for each in fields(Recipe)}
+        return {**values, **recipe}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
@@ -182,7 +183,7 @@ def _own_fields() -> Iterator[Field[Any]]:
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:
-    wanted = Real if kind is float else kind
+    wanted = (Real, str) if name == "lr" else Real if kind is float else kind  # a schedule is text
     if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
         raise ValueError(f"{name} is {value!r}, not {KINDS[kind]}")
 

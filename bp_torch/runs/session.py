@@ -29,7 +29,7 @@ from bp_torch.data import download, named
 from bp_torch.data.named import Split
 from bp_torch.errors import CheckpointError, DataError, DivergenceError
 from bp_torch.network import Network
-from bp_torch.recipe import fitting_rate, rule_of
+from bp_torch.recipe import with_rate
 from bp_torch.runs import config as configuration
 from bp_torch.runs import metrics, observations, pictures
 from bp_torch.runs.config import Config
@@ -241,7 +241,7 @@ def _prepared(config: Config, folder: Path) -> Session:
         dataset=str(Path(config.dataset).resolve()) if named.is_table(config.dataset) else config.dataset,
         task=task_of(config, data.classes),
         data_dir=_data_dir(config),
-        recipe=replace(recipe, lr=fitting_rate(net, rule_of(recipe)) if recipe.lr is None else recipe.lr),
+        recipe=with_rate(recipe, net),
         sha256=named.fingerprint(config.dataset, data, test),
         about={
             "sizes": net.sizes,

@@ -13,9 +13,10 @@ CHUNK_BYTES = 2 << 20  # one gather fills about this much: large enough to be ra
 
 
 class Chunk(NamedTuple):
-    """Consecutive mini-batches, gathered at once, and the targets y (rows, n_L) of them all."""
+    """Consecutive mini-batches, gathered at once; the targets y (rows, n_L) of them all, and the weights, if any."""
 
     y: Tensor
+    weights: Tensor | None
     batches: list[Batch]
 
 
@@ -31,15 +32,22 @@ def batch_sizes(m: int, batch_size: int) -> Tensor:
     return sizes
 
 
-def chunks(x: Tensor, y: Tensor, order: Tensor, batch_size: int) -> Iterator[Chunk]:
-    """The examples in the given order, in mini-batches of batch_size; the last one holds what is left over."""
+def chunks(x: Tensor, y: Tensor, order: Tensor, batch_size: int, weights: Tensor | None = None) -> Iterator[Chunk]:
+    """The examples in the given order, in mini-batches of batch_size; the last one holds what is left over.
+
+    weights: the examples' (m,), if they have any.
+    """
     ones = y.new_ones(batch_size)
     batches = max(1, CHUNK_BYTES // (batch_size * x[0].nbytes))
     for index in order.to(x.device).split(batches * batch_size):
         rows, targets = x.index_select(0, index), y.index_select(0, index)
+        of_chunk = None if weights is None else weights.index_select(0, index)
         split = zip(rows.split(batch_size), targets.split(batch_size), strict=True)
         batches_of_chunk = [Batch(*pair, ones) for pair in split]
         short = len(index) % batch_size
         if short:
             batches_of_chunk[-1] = batches_of_chunk[-1]._replace(ones=ones[:short])
-        yield Chunk(targets, batches_of_chunk)
+        if of_chunk is not None:
+            parts = of_chunk.split(batch_size)
+            batches_of_chunk = [each._replace(weights=w) for each, w in zip(batches_of_chunk, parts, strict=True)]
+        yield Chunk(targets, of_chunk, batches_of_chunk)

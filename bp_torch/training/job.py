@@ -1,21 +1,38 @@
-"""Job: all that an engine is built for."""
+"""Job: all that an engine is built for, and Steps: what it is given to run."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
-from bp_torch import threads
+from bp_torch import dropout, threads
 from bp_torch.network import Network
-from bp_torch.optimisers import Optimiser
-from bp_torch.recipe import Recipe, rule_of
+from bp_torch.recipe import Recipe
 from bp_torch.state import State
 from bp_torch.training.batches import batch_sizes
+from bp_torch.training.plan import Plan
 
-Run = Callable[[Tensor, Tensor], float]
-"""Trains the job's network on the examples in this order (int64, on the CPU), with the numbers of each step (steps, S)
-as `numbers_table` gives them; returns Σ_x C_x, each example's cost taken just before its batch's step. It may stop
-early where that is not finite.
+
+class Steps(NamedTuple):
+    """Consecutive steps of an epoch, all on the CPU.
+
+    order: the examples (int64) of their batches, one after the other. numbers: a row a step, as `numbers_table` gives
+    them. keys: a row a step, as `dropout.keys_table` gives them.
+    """
+
+    order: Tensor
+    numbers: Tensor
+    keys: Tensor
+
+    def part(self, first: int, end: int | None, batch_size: int) -> "Steps":
+        """The steps from the first to before the end; None: to the last."""
+        until = None if end is None else end * batch_size
+        return Steps(self.order[first * batch_size : until], self.numbers[first:end], self.keys[first:end])
+
+
+Run = Callable[[Steps], float]
+"""Trains the job's network by these steps; returns Σ_x C_x (times the examples' weights), each example's cost taken
+just before its batch's step. It may stop early where that is not finite.
 
 An epoch may be run in parts, of whole blocks of batches (see `Engine`), the last of which takes what is left: all that
 passes from one part to the next lies in the state."""
@@ -24,17 +41,15 @@ passes from one part to the next lies in the state."""
 class Job(NamedTuple):
     """What is trained (state), on what (data) and how (recipe).
 
-    data: x (m, n_0) and the target matrix y (m, n_L). The recipe's lr is given, and its batch_size is at most m.
+    data: x (m, n_0) and the target matrix y (m, n_L). The recipe's lr is given, and its batch_size is that of a step,
+    and at most m. plan: what a step does besides the four equations. weights: the examples' (m,), if they have any.
     """
 
     state: State
     data: tuple[Tensor, Tensor]
     recipe: Recipe
-
-    @property
-    def rule(self) -> Optimiser:
-        """How a gradient changes a parameter."""
-        return rule_of(self.recipe)
+    plan: Plan = Plan()
+    weights: Tensor | None = None
 
     @property
     def batch_sizes(self) -> Tensor:
@@ -56,6 +71,10 @@ class Job(NamedTuple):
     def threads(self) -> int:
         """How many threads of the CPU its steps run on: the recipe's, or what their size is worth."""
         return self.recipe.threads or threads.fitting(self.operations // 2, threads.A_STEP)
+
+    def keys(self, epoch: int) -> Tensor:
+        """What `Steps.keys` are in this epoch."""
+        return dropout.keys_table(len(self.batch_sizes), self.plan.dropout, self.recipe.seed, epoch)
 
 
 def operations(net: Network, batch_size: int) -> int:

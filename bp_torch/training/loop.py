@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -23,15 +23,19 @@ from bp_torch.network import (
     multiplications,
     try_own_functions,
 )
-from bp_torch.recipe import Recipe, Settings, fitting_rate, recipe_of, rule_of, takes_settings
+from bp_torch.penalties import penalty
+from bp_torch.recipe import Recipe, Settings, recipe_of, rule_of, takes_settings, with_rate
+from bp_torch.schedules import Schedule
 from bp_torch.state import Position, State, checked_position, is_finite, started
 from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines.eager import replay
-from bp_torch.training.job import Job
+from bp_torch.training.job import Job, Steps
+from bp_torch.training.plan import numbers_table, plan_of
 from bp_torch.training.precision import products_in
-from bp_torch.training.step import batch_cost, numbers_table
+from bp_torch.training.step import batch_cost
+from bp_torch.training.weighting import weighted
 
 EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at a time
 
@@ -40,11 +44,13 @@ EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at
 class Record:
     """What one epoch of training came to, or has come to so far.
 
-    epoch counts from 1. cost is the mean of C_x over the epoch, each example's taken just before its batch's step.
+    epoch counts from 1. cost is the mean of C_x over the epoch, each example's taken just before its batch's step (of
+    the neurons that dropout left), plus the penalty, which is that of the weights by now. data_cost is the mean alone.
     validation_cost and validation_accuracy (0 to 1) are taken at the end of the epoch; None without validation data,
     and the accuracy also for real-valued targets. seconds is the time spent training, validation left out. position is
     where the run stands: `train` goes on from there by its `start`. whole says that the epoch is over; a record in the
-    midst of one has no validation figures.
+    midst of one has no validation figures. lr is η of the last step. The validation cost is of the whole network on
+    unweighted, unsmoothed targets, without a penalty.
     """
 
     epoch: int
@@ -54,6 +60,13 @@ class Record:
     seconds: float
     examples_per_second: float
     position: Position
+    lr: float | None = None
+    penalty: float = 0.0
+
+    @property
+    def data_cost(self) -> float:
+        """The cost without the penalty."""
+        return self.cost - self.penalty
 
     @property
     def whole(self) -> bool:
@@ -74,6 +87,7 @@ def train(
     data: tuple[Tensor, Tensor],
     *,
     validation: tuple[Tensor, Tensor] | None = None,
+    sample_weight: Any = None,
     every: int | None = None,
     start: Position | None = None,
     recipe: Recipe | None = None,
@@ -83,14 +97,16 @@ def train(
 
     data, validation: (x, y) of the network's dtype and on its device; x (m, n_0), y class indices (m,) or a matrix
         (m, n_L).
+    sample_weight: what each example counts for (m,), 0 or more: C = Σ w_x C_x / Σ w_x over each batch, as in
+        scikit-learn. An example of weight 0 is left out.
     every: yields a record after every so many batches within an epoch, too: a place to save and to stop in an epoch
         that is long. Rounded up to a whole number of the engine's blocks: "compiled" and "graph" run several steps as
         one, "persistent" a whole epoch.
     start: goes on from there (a record's position), with the weights `net` held then and the same arguments. On the
         same machine, with the same version of torch, the rest of the run is then, to the bit, that of a run that never
         stopped.
-    epochs, batch_size, lr, optimizer, seed, engine, precision, threads: see `Recipe`, whose fields they are. recipe: a
-        whole one; what is named beside it counts in its place.
+    epochs, batch_size, lr, optimizer and all the others: see `Recipe`, whose fields they are. recipe: a whole one; what
+        is named beside it counts in its place.
 
     The same seed twice gives the same weights, to the bit, on the CPU. Arguments are checked when train is called, work
     starts with the first `next`. Raises ValueError for an argument that can't be used, EngineError for functions of the
@@ -109,10 +125,11 @@ def train(
         held_out = held_out._replace(labels=None)
     elif held_out and labels is not None and labels.dtype == torch.bool:  # as may those of several labels have one each
         held_out = held_out._replace(labels=held_out.y > 0.5)
-    rule, position = rule_of(recipe), checked_position("start", start)
-    lr = fitting_rate(net, rule) if recipe.lr is None else recipe.lr
-    recipe = replace(recipe, lr=lr, batch_size=min(recipe.batch_size, len(x)))
-    job = Job(started(net, rule, position), (x, y), recipe)
+    position = checked_position("start", start)
+    x, y, weights = weighted(x, y, labels, sample_weight, recipe.class_weight, recipe.label_smoothing)
+    recipe = replace(with_rate(recipe, net), batch_size=min(recipe.batch_size * recipe.accumulate, len(x)))
+    plan = plan_of(recipe, len(net.layers), len(x), weights is not None)
+    job = Job(started(net, rule_of(recipe), position), (x, y), recipe, plan, weights)
     with own_dtype(x.device.type):
         with products_in("dtype"):
             try_own_functions(net)
@@ -155,7 +172,7 @@ def _finite(held_out: HeldOut) -> HeldOut:
 
 def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) -> Iterator[Record]:
     recipe, net, m = job.recipe, job.state.net, len(job.data[0])
-    sizes, batches, device = job.batch_sizes, len(job.batch_sizes), job.data[0].device.type
+    batches, device = len(job.batch_sizes), job.data[0].device.type
     with own_dtype(device), _memory_of_a_step(job, start.epoch, start.batch):
         engine = engines.start(job)
     for_evaluation = recipe.threads or (1 if held_out is None else fitting(multiplications(net, held_out.x)))
@@ -167,20 +184,20 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
     part = math.ceil(every / engine.block) * engine.block
     warned = False
     for epoch in range(start.epoch, recipe.epochs + 1):
-        rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
+        rates = _rates(recipe, epoch, batches)
         _, first, total, seconds, _ = start if epoch == start.epoch else Position(epoch)
         with computing(engine.threads, device), _memory_of_a_step(job, epoch, first):
             before = job.state.copy()
             began = time.perf_counter()
-            order, numbers = (
-                shuffled(m, recipe.seed, epoch),
-                numbers_table(rate, sizes, job.rule, (epoch - 1) * batches),
-            )
+            order = shuffled(m, recipe.seed, epoch)
+            totals = _totals(job, order)
+            steps = Steps(order, numbers_table(rates, totals, job.plan, (epoch - 1) * batches), job.keys(epoch))
+            counted = totals.cumsum(0)  # over the batches so far: examples, or their weights
         done = first
         while done < batches:
             until = min(batches, (done // part + 1) * part)
             with computing(engine.threads, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
-                total += engine.run(order[done * recipe.batch_size : until * recipe.batch_size], numbers[done:until])
+                total += engine.run(steps.part(done, until, recipe.batch_size))
                 finite = math.isfinite(total) and (until < batches or is_finite(net))
             done, seconds = until, seconds + time.perf_counter() - began
             if not finite:
@@ -188,13 +205,18 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
                 run_on = engine.threads
                 del engine  # it may hold a copy of the data, and the replay makes its own
                 with computing(run_on, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
-                    batch, layer, what = _first_not_finite(job, order[first * recipe.batch_size :], numbers[first:])
+                    batch, layer, what = _first_not_finite(job, steps.part(first, None, recipe.batch_size))
                 job.state.restore(before)
+                rate = rates[first + batch - 1].item()
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
             if done < batches:
                 examples = done * recipe.batch_size
                 position = Position(epoch, done, total, seconds, job.state.slots)
-                yield Record(epoch, total / examples, None, None, seconds, examples / seconds, position)
+                cost, of_weights = total / counted[done - 1].item(), _penalty(job)
+                rate = rates[done - 1].item()
+                yield Record(
+                    epoch, cost + of_weights, None, None, seconds, examples / seconds, position, rate, of_weights
+                )
                 began = time.perf_counter()
         cost, accuracy = None, None
         if held_out is not None:
@@ -204,12 +226,36 @@ def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) ->
             warned = True
             warnings.warn(
                 f"The validation cost of epoch {epoch} is {cost}, though the training's is finite: try a smaller lr "
-                f"than {rate:g}, or look for very large values in the validation data. Training goes on.",
+                f"than {rates.max().item():g}, or look for very large values in the validation data. Training goes on.",
                 RuntimeWarning,
                 stacklevel=2,
             )
         position = Position(epoch + 1, slots=job.state.slots)
-        yield Record(epoch, total / m, cost, accuracy, seconds, m / seconds, position)
+        mean, of_weights = total / counted[-1].item(), _penalty(job)
+        rate = rates[-1].item()
+        yield Record(epoch, mean + of_weights, cost, accuracy, seconds, m / seconds, position, rate, of_weights)
+
+
+def _rates(recipe: Recipe, epoch: int, batches: int) -> Tensor:
+    """η of each of the epoch's steps (batches,), in float64."""
+    if isinstance(recipe.lr, Schedule):
+        steps = torch.arange((epoch - 1) * batches, epoch * batches, dtype=torch.float64, device="cpu")
+        return recipe.lr.rates(steps / (recipe.epochs * batches))
+    rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
+    return torch.full((batches,), rate, dtype=torch.float64, device="cpu")
+
+
+def _totals(job: Job, order: Tensor) -> Tensor:
+    """How many examples each batch holds (batches,), or the sum of their weights, in float64 on the CPU."""
+    sizes = job.batch_sizes
+    if job.weights is None:
+        return sizes.double()
+    parts = job.weights.double().cpu()[order].split(sizes.tolist())
+    return torch.stack([part.sum() for part in parts])
+
+
+def _penalty(job: Job) -> float:
+    return penalty((w for w, _ in job.state.net.layers), job.plan.l2, job.plan.l1)
 
 
 @contextmanager
@@ -265,14 +311,14 @@ def _evaluate(net: Network, held_out: HeldOut) -> tuple[float, float | None]:
 
 
 @torch.inference_mode()
-def _first_not_finite(job: Job, order: Tensor, numbers: Tensor) -> tuple[int, int, str]:
+def _first_not_finite(job: Job, steps: Steps) -> tuple[int, int, str]:
     """Replays an epoch that failed, step by step, and says where: the batch (from 1), the layer, and what it was."""
     net = job.state.net
-    for batch, ((_, y, _), trace) in enumerate(replay(job, order, numbers), start=1):
-        for l, what, tensor in _in_order(net, trace, y):
+    for batch, (given, trace) in enumerate(replay(job, steps), start=1):
+        for l, what, tensor in _in_order(net, trace, given.y):
             if not tensor.isfinite().all():
                 return batch, l, what
-    return len(numbers), len(net.layers) - 1, "its cost"
+    return len(steps.numbers), len(net.layers) - 1, "its cost"
 
 
 def _in_order(net: Network, trace: Trace, y: Tensor) -> Iterator[tuple[int, str, Tensor]]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Unpack
+from typing import Any, Unpack
 
 from torch import Tensor
 from tqdm import tqdm
@@ -22,6 +22,7 @@ def fit(
     data: tuple[Tensor, Tensor],
     *,
     validation: tuple[Tensor, Tensor] | None = None,
+    sample_weight: Any = None,
     every: int | None = None,
     start: Position | None = None,
     patience: int | None = None,
@@ -39,8 +40,8 @@ def fit(
         or Ctrl-C ended it. Left out, True where patience is given.
 
     The best epoch is `best = min(records, key=lambda record: record.validation_cost)`, or `max` of the accuracy (with
-    `every`, of the records that are whole). With restore_best a run goes on from there by `start=best.position`; it then
-    counts and compares anew.
+    `every`, of the records that are whole). With restore_best a run goes on from there by `start=best.position`; it
+    then counts and compares anew.
 
     Raises ValueError, before any work, where there is nothing to monitor, and as `train` does.
     """
@@ -55,7 +56,9 @@ def fit(
         raise ValueError(f"monitor={monitor!r} needs validation data: give validation=(x, y), or monitor='cost'")
     if not watched and monitor != "validation_cost":
         raise ValueError(f"monitor={monitor!r} says what patience and restore_best go by: give one of them, too")
-    records = train(net, data, validation=validation, every=every, start=start, recipe=recipe)
+    records = train(
+        net, data, validation=validation, sample_weight=sample_weight, every=every, start=start, recipe=recipe
+    )
     if monitor == "validation_accuracy" and any(labels_of(y) is None for _, y in (data, validation or data)):
         raise ValueError("monitor='validation_accuracy' needs classes as targets, not values: take 'validation_cost'")
     displayed = with_progress(records, recipe.epochs, 0 if start is None else start.epoch - 1)

@@ -1,44 +1,47 @@
 """One step of training. In plain gradient descent BP3 and BP4 are the update: ∂C/∂w never exists.
 
-A test holds it equal to the textbook step, which takes `Network.gradients` and subtracts η times each. The other rules
-of `OPTIMISERS` take the gradient of one layer at a time, as soon as the error of the layer below is known.
+A test holds it equal to the textbook step, which takes `Network.gradients` and subtracts η times each. What else a
+`Plan` asks for takes the gradient of one layer at a time, as soon as the error of the layer below is known.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from bp_torch.equations import bias_gradient, bias_update, weight_gradient, weight_update
+from bp_torch import clipping
+from bp_torch.equations import bias_sum, bias_update, weight_sum, weight_update
 from bp_torch.network import Feedback, Layer, Network, Trace, errors, feed_forward, output_delta
-from bp_torch.optimisers import SGD, Optimiser
+from bp_torch.penalties import with_penalty, within_norm
 from bp_torch.state import State
-
-PLAIN = SGD()
+from bp_torch.training.plan import PLAIN, Given, Numbers, Plan, given, masks
 
 
 class Batch(NamedTuple):
-    """m examples: x (…, m, n_0), the target matrix y (…, m, n_L), and ones (m,), which sum the rows of δ."""
+    """m examples: x (…, m, n_0), the target matrix y (…, m, n_L), and ones (m,), which sum the rows of δ.
+
+    weights: those of the examples (m,), if they have any. keys: a row of `dropout.keys_table`, each 0-D.
+    """
 
     x: Tensor
     y: Tensor
     ones: Tensor
+    weights: Tensor | None = None
+    keys: Numbers = ()
+
+    def part(self, first: int, end: int) -> "Batch":
+        """Some of its examples."""
+        weights = None if self.weights is None else self.weights[first:end]
+        return Batch(self.x[first:end], self.y[first:end], self.ones[first:end], weights, self.keys)
 
 
-Numbers = tuple[Tensor, ...]
-"""The scalars of one step, each 0-D, of the parameters' dtype and on their device: (−η/m,), or the rule's."""
+Sweep = Iterable[tuple[int, Tensor]]
+"""(l, δ of layer l), from the last layer to the first; δ holds the factor 1/m."""
 
-
-def numbers_table(rate: float, sizes: Tensor, rule: Optimiser = PLAIN, done: int = 0) -> Tensor:
-    """The numbers of each step as a row, (steps, S), in float64 on the CPU, for batches of these sizes (steps,).
-
-    In plain gradient descent that is −η/m, else the rule's numbers. done: the steps of the run before these. They are
-    tensors, so that a compiled, captured or printed step takes another learning rate as it is.
-    """
-    if rule.is_plain:
-        return (torch.full_like(sizes, -rate, dtype=torch.float64) / sizes).unsqueeze(1)
-    t = torch.arange(done + 1, done + 1 + len(sizes), dtype=torch.float64, device="cpu")
-    return torch.stack([torch.as_tensor(n, dtype=t.dtype, device="cpu").expand_as(t) for n in rule.numbers(rate, t)], 1)
+Gradients = Iterable[tuple[int, Layer]]
+"""(l, ∂C/∂w and ∂C/∂b of layer l), from the last layer to the first."""
 
 
 def step(
@@ -46,45 +49,142 @@ def step(
     batch: Batch,
     numbers: Numbers,
     *,
-    rule: Optimiser = PLAIN,
+    plan: Plan = PLAIN,
     passes: Network | None = None,
     feedback: Feedback | None = None,
     lean: bool = True,
 ) -> Trace:
     """Descends one step on the batch, in place, and returns the forward pass it came from.
 
-    rule: of whose slots state.slots are, and of whose numbers `numbers` are.
+    plan: of whose rules state.slots are, and of which `numbers` are.
     passes: the copy of the network, in a smaller dtype, that runs the passes; batch.x is of that dtype. The outputs,
         their error and the update are in the network's own dtype, and the copy is made equal again after the update.
         Source: P. Micikevicius et al., "Mixed Precision Training" (2018), section 3.1.
     feedback: as in `errors`. lean: as in `feed_forward`.
     """
-    net = state.net
-    copy = net if passes is None else passes
-    trace = feed_forward(copy, batch.x, lean=lean)
-    if passes is not None:
-        z = trace.z[-1].to(batch.y.dtype)
-        trace = Trace((*trace.a[:-1], net.activations[-1].f(z)), (*trace.z[:-1], z))
-    top = output_delta(net, trace, batch.y)
-    top = (top * numbers[0] if rule.is_plain else top).to(batch.x.dtype)
-    for l, delta in errors(copy, trace, top, feedback):
-        layer = net.layers[l]
-        if rule.is_plain:
-            weight_update(layer.w, delta, trace.a[l])
-            bias_update(layer.b, delta, batch.ones)
-        else:
-            gradient = Layer(weight_gradient(delta, trace.a[l]), bias_gradient(delta))
-            for kind, (parameter, g) in enumerate(zip(layer, gradient, strict=True)):
-                kept = [slot[l][kind] for slot in state.slots]
-                changed = rule.update(parameter, g.to(parameter.dtype), *kept, *numbers)
-                for tensor, value in zip((parameter, *kept), changed, strict=True):
-                    tensor.copy_(value)
-        if passes is not None:
-            copy.layers[l].w.copy_(layer.w)
-            copy.layers[l].b.copy_(layer.b)
+    net, of = state.net, given(plan, numbers)
+    swept = partial(_swept, net, plan, of, passes, feedback, lean)
+    if plan.is_plain:
+        trace, sweep = swept(batch)
+        for l, delta in sweep:
+            weight_update(net.layers[l].w, delta, trace.into(l))
+            bias_update(net.layers[l].b, delta, batch.ones)
+            _refresh(passes, net, l)
+        return trace
+    trace, gradients = gradients_of(net, batch, plan, of, swept, lean)
+    for l, gradient in gradients:
+        _descend(state, l, gradient, plan, of)
+        _refresh(passes, net, l)
     return trace
 
 
-def batch_cost(net: Network, trace: Trace, y: Tensor) -> Tensor:
-    """Σ_x C_x of a batch, 0-D in float64."""
-    return net.cost_function.value(trace.z[-1], trace.a[-1], y).sum(dtype=torch.float64)
+def _swept(
+    net: Network,
+    plan: Plan,
+    of: Given,
+    passes: Network | None,
+    feedback: Feedback | None,
+    lean: bool,
+    batch: Batch,
+    first: int = 0,
+) -> tuple[Trace, Sweep]:
+    """The forward pass of these examples, which come after the `first` ones of their batch, and the sweep."""
+    copy = net if passes is None else passes
+    dropped = masks(plan, batch.x, net.sizes, batch.keys, of.kept, first) if plan.dropout else ()
+    trace = feed_forward(copy, batch.x, lean=lean, masks=dropped)
+    if passes is not None:
+        z = trace.z[-1].to(batch.y.dtype)
+        trace = trace._replace(a=(*trace.a[:-1], net.activations[-1].f(z)), z=(*trace.z[:-1], z))
+    factor = of.factor if batch.weights is None else batch.weights.unsqueeze(-1) * of.factor
+    top = (output_delta(net, trace, batch.y) * factor).to(batch.x.dtype)
+    return trace, errors(copy, trace, top, feedback)
+
+
+def gradients_of(
+    net: Network,
+    batch: Batch,
+    plan: Plan,
+    of: Given,
+    swept: Callable[..., tuple[Trace, Sweep]],
+    lean: bool,
+) -> tuple[Trace, Gradients]:
+    """The forward pass of a batch, and the gradients as the update takes them: with penalties, and clipped.
+
+    swept: (examples, how many of the batch come before them) -> their forward pass and the sweep.
+    """
+    by_errors = plan.rows is None and not plan.l2 and not plan.l1 and clipping.pays(net.sizes, batch.x.shape[-2])
+    if plan.rows is None:
+        trace, sweep = swept(batch)
+        if of.clip_norm is not None and by_errors:
+            sweep = _clipped_errors(trace, list(sweep), of.clip_norm)
+        gradients = _gradients(trace, sweep, batch.y.dtype)
+    else:
+        trace, gradients = _in_parts(batch, plan.rows, swept, lean)
+    if plan.l2 or plan.l1:
+        gradients = ((l, Layer(with_penalty(net.layers[l].w, w, of.l2, of.l1), b)) for l, (w, b) in gradients)
+    if of.clip_norm is not None and not by_errors:
+        gradients = _clipped(list(gradients), of.clip_norm)
+    if of.clip_value is not None:
+        most = of.clip_value
+        gradients = ((l, Layer(*(clipping.clipped(g, most) for g in gradient))) for l, gradient in gradients)
+    return trace, gradients
+
+
+def _gradients(trace: Trace, sweep: Sweep, dtype: torch.dtype) -> Iterator[tuple[int, Layer]]:
+    for l, delta in sweep:
+        yield l, Layer(weight_sum(delta, trace.into(l)).to(dtype), bias_sum(delta).to(dtype))
+
+
+def _clipped_errors(trace: Trace, sweep: list[tuple[int, Tensor]], most: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The sweep, its errors multiplied by what clips the gradients that are made of them."""
+    squares = [clipping.square_by_errors(delta.to(most.dtype), trace.into(l).to(most.dtype)) for l, delta in sweep]
+    shrinkage = clipping.shrinkage(squares, most).to(trace.a[0].dtype)
+    return ((l, delta * shrinkage) for l, delta in sweep)
+
+
+def _clipped(gradients: list[tuple[int, Layer]], most: Tensor) -> Iterator[tuple[int, Layer]]:
+    shrinkage = clipping.shrinkage([clipping.square(*gradient) for _, gradient in gradients], most)
+    return ((l, Layer(w * shrinkage, b * shrinkage)) for l, (w, b) in gradients)
+
+
+def _in_parts(
+    batch: Batch, rows: int, swept: Callable[..., tuple[Trace, Sweep]], lean: bool
+) -> tuple[Trace, list[tuple[int, Layer]]]:
+    """The gradients of a batch of which so many examples are passed through the network at a time.
+
+    They are sums over all examples, whatever the parts. lean: what is returned of the passes are the outputs alone.
+    """
+    totals: dict[int, Layer] = {}
+    traces: list[Trace] = []
+    for first in range(0, len(batch.x), rows):
+        part = batch.part(first, first + rows)
+        trace, sweep = swept(part, first)
+        for l, gradient in _gradients(trace, sweep, batch.y.dtype):
+            totals[l] = gradient if l not in totals else Layer(*map(torch.add, totals[l], gradient))
+        traces.append(Trace(trace.a[-1:], trace.z[-1:]) if lean else trace)
+    a, z = (tuple(map(torch.cat, zip(*each, strict=True))) for each in zip(*(t[:2] for t in traces), strict=True))
+    return Trace(a, z), list(totals.items())
+
+
+def _descend(state: State, l: int, gradient: Layer, plan: Plan, of: Given) -> None:
+    """Changes a layer's parameters, and what is kept for them, by their rules."""
+    for kind, (parameter, g) in enumerate(zip(state.net.layers[l], gradient, strict=True)):
+        rule = plan.rule(l, kind)
+        kept = [slot[l][kind] for slot in state.slots]
+        w, *changed = plan.rules[rule].optimiser.update(parameter, g, *kept, *of.of_rules[rule])
+        if kind == 0 and of.max_norm is not None:
+            w = within_norm(w, of.max_norm)
+        for tensor, value in zip((parameter, *kept), (w, *changed), strict=True):
+            tensor.copy_(value)
+
+
+def _refresh(passes: Network | None, net: Network, l: int) -> None:
+    if passes is not None:
+        passes.layers[l].w.copy_(net.layers[l].w)
+        passes.layers[l].b.copy_(net.layers[l].b)
+
+
+def batch_cost(net: Network, trace: Trace, y: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Σ_x C_x of a batch, 0-D in float64; each times its example's weight (m,), if they have any."""
+    costs = net.cost_function.value(trace.z[-1], trace.a[-1], y)
+    return (costs if weights is None else costs * weights).sum(dtype=torch.float64)

@@ -16,9 +16,9 @@ from torch.nn.utils import skip_init
 
 from bp_torch.state import State
 from bp_torch.training import engines
-from bp_torch.training.job import Job
+from bp_torch.training.job import Job, Steps
+from bp_torch.training.plan import numbers_table
 from bp_torch.training.precision import products_in
-from bp_torch.training.step import numbers_table
 
 
 class Contender(NamedTuple):
@@ -39,7 +39,8 @@ def of_engine(engine: str) -> Peer:
         run = engines.ENGINES[engine].build(job._replace(state=State(net)))
 
         def epoch(order: Tensor) -> None:
-            run(order, numbers_table(rate(job), job.batch_sizes[: len(order) // job.recipe.batch_size]))
+            count = len(order) // job.recipe.batch_size
+            run(Steps(order, numbers_table(rate(job), job.batch_sizes[:count], job.plan), job.keys(1)[:count]))
 
         return Contender(epoch, lambda: [layer.w for layer in net.layers])
 

@@ -8,9 +8,9 @@ from bp_torch.training.batches import batch_sizes, chunks, shuffled
 def test_batches_are_a_permutation_that_depends_on_seed_and_epoch() -> None:
     x, y = torch.arange(23.0).unsqueeze(1), torch.arange(23.0).unsqueeze(1)
     batches = [batch for chunk in chunks(x, y, shuffled(23, 0, 1), 5) for batch in chunk.batches]
-    assert [len(ones) for _, _, ones in batches] == [len(x) for x, _, _ in batches] == [5, 5, 5, 5, 3]
-    assert all(torch.equal(x, y) for x, y, _ in batches)
-    assert sorted(torch.cat([x for x, _, _ in batches]).squeeze(1).tolist()) == list(range(23))
+    assert [len(batch.ones) for batch in batches] == [len(batch.x) for batch in batches] == [5, 5, 5, 5, 3]
+    assert all(torch.equal(batch.x, batch.y) for batch in batches)
+    assert sorted(torch.cat([batch.x for batch in batches]).squeeze(1).tolist()) == list(range(23))
     orders = {tuple(shuffled(23, seed, epoch).tolist()) for seed in (0, 1, 2**32) for epoch in (1, 2)}
     assert len(orders) == 6
     assert torch.equal(shuffled(23, 1, 2), shuffled(23, 1, 2))

@@ -10,7 +10,7 @@ import torch
 import bp_torch as bp
 from bp_torch.training import engines, loop
 from bp_torch.training.batches import shuffled
-from bp_torch.training.job import Job, Run
+from bp_torch.training.job import Job, Run, Steps
 
 
 def _parameters(net: bp.Network) -> list[torch.Tensor]:
@@ -273,8 +273,8 @@ def test_an_engine_that_fails_in_the_midst_of_an_epoch_leaves_the_weights_of_its
     def build(job: Job) -> Run:
         run, calls = built(job), []
 
-        def limited(order: torch.Tensor, numbers: torch.Tensor) -> float:
-            calls.append(run(order, numbers))
+        def limited(steps: Steps) -> float:
+            calls.append(run(steps))
             if len(calls) == 3:
                 raise error
             return calls[-1]

@@ -10,6 +10,7 @@ import bp_torch as bp
 from bp_torch.training import engines, memory
 from bp_torch.training.engines.native import engine as native_engine
 from bp_torch.training.engines.native import source
+from bp_torch.training.job import Steps
 
 WIDE, ROWS = [4, 20_000, 2], 110_000  # a hidden layer's activations alone are 2.2e9 elements
 
@@ -71,7 +72,7 @@ def test_examples_beyond_2_to_the_31_elements_are_read_where_they_lie() -> None:
     for engine in ("eager", "native"):
         net = bp.Network.create([20, 5, 2], seed=0)
         run = engines.ENGINES[engine].build(job(net, (x, y), batch_size=10))
-        run(order, torch.full((5, 1), -0.1, dtype=torch.float64))
+        run(Steps(order, torch.full((5, 1), -0.1, dtype=torch.float64), torch.empty(5, 0, dtype=torch.int32)))
         weights.append(net.layers[0].w)
     assert torch.allclose(*weights, atol=1e-6)
     assert not torch.equal(weights[0], bp.Network.create([20, 5, 2], seed=0).layers[0].w)

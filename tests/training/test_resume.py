@@ -15,7 +15,7 @@ import bp_torch as bp
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
 from bp_torch.training.engines import compiled
-from bp_torch.training.job import Job, Run
+from bp_torch.training.job import Job, Run, Steps
 
 EXAMPLES, BATCH, EPOCHS = 97, 10, 3  # ten batches an epoch, the last of seven
 
@@ -240,11 +240,11 @@ def test_out_of_memory_in_the_midst_of_a_run_leaves_the_checkpoint(
     def build(job: Job) -> Run:
         run, calls = built(job), []
 
-        def limited(order: torch.Tensor, numbers: torch.Tensor) -> float:
-            calls.append(order)
+        def limited(steps: Steps) -> float:
+            calls.append(steps)
             if len(calls) == 2:
                 raise torch.OutOfMemoryError("tried to allocate 2 TiB")
-            return run(order, numbers)
+            return run(steps)
 
         return limited
 

@@ -37,7 +37,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
 
     def build(job: Job) -> Run:
         run = eager.build(job)
-        return lambda order, numbers: (seen.append(torch.get_num_threads()), run(order, numbers))[1]
+        return lambda steps: (seen.append(torch.get_num_threads()), run(steps))[1]
 
     monkeypatch.setitem(engines.ENGINES, name, eager._replace(build=build))
     monkeypatch.setattr(engines, "choose", lambda job: "eager")

@@ -19,7 +19,8 @@ from bp_torch.state import State
 from bp_torch.threads import threads
 from bp_torch.training.batches import batch_sizes, chunks, shuffled
 from bp_torch.training.loop import train
-from bp_torch.training.step import numbers_table, step
+from bp_torch.training.plan import numbers_table
+from bp_torch.training.step import step
 
 LR = 0.1  # where the chapter gives none
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.errors import EngineError, reason
@@ -16,7 +15,7 @@ from bp_torch.recipe import Recipe
 from bp_torch.threads import threads
 from bp_torch.training.engines import compiled, eager, persistent
 from bp_torch.training.engines.native import build, engine
-from bp_torch.training.job import Job, Run, operations
+from bp_torch.training.job import Job, Run, Steps, operations
 from bp_torch.training.precision import PRECISIONS, precision_missing
 
 
@@ -126,13 +125,13 @@ def _else_eagerly(run: Run, job: Job) -> Run:
     """The native engine's run, until a function of the network becomes one that can't be printed."""
     runs = [run]
 
-    def either(order: Tensor, numbers: Tensor) -> float:
+    def either(steps: Steps) -> float:
         try:
-            return runs[-1](order, numbers)
+            return runs[-1](steps)
         except EngineError as error:  # before the first step
             say_once(f"engine='auto' goes on as engine='eager' does: {reason(error)}")
             runs.append(ENGINES["eager"].build(job))
-            return runs[-1](order, numbers)
+            return runs[-1](steps)
 
     return either
 

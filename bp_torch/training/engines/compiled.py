@@ -15,16 +15,18 @@ from bp_torch.network import Layer, Network
 from bp_torch.state import Slots, State
 from bp_torch.training.engines.eager import inputs_and_passes, on
 from bp_torch.training.engines.native.build import compiler
-from bp_torch.training.job import Job, Run
+from bp_torch.training.job import Job, Run, Steps
+from bp_torch.training.plan import numbers_table
 from bp_torch.training.precision import products_in, refresh
-from bp_torch.training.step import Batch, batch_cost, numbers_table, step
+from bp_torch.training.step import Batch, batch_cost, step
 
 LAYERS_COMPILED = 16  # unrolled steps times layers: some 20 s of compiling, and more of them gain little
 STEPS_CAPTURED = 100
 WARM_UPS = 2  # runs of a block, on copies of the state, before it is captured
 
-Block = Callable[[State, Network | None, Tensor, Tensor], Tensor]
-"""(state, the copy of its network that runs the passes, index (K, m), numbers (K, S)) -> Σ_x C_x, 0-D in float64."""
+Block = Callable[[State, Network | None, Steps], Tensor]
+"""(state, the copy of its network that runs the passes, K steps on the device, their order as (K, m)) -> Σ_x C_x, 0-D
+in float64."""
 
 
 def why_not_compiled(job: Job) -> str | None:
@@ -58,25 +60,28 @@ def _whole_batches(job: Job, most: int) -> int:
 def compiled(job: Job) -> Run:
     """The engine of torch.compile: see `Run`. On CUDA the compiled steps are captured too."""
     batch_size = job.recipe.batch_size
-    (x, own_passes), y, rule = inputs_and_passes(job), job.data[1], job.rule
+    (x, own_passes), y, plan = inputs_and_passes(job), job.data[1], job.plan
 
     def unrolled(
         x: Tensor,
         y: Tensor,
-        index: Tensor,
-        numbers: Tensor,
+        weights: Tensor | None,
+        steps: Steps,
         layers: tuple[Layer, ...],
         copies: tuple[Layer, ...] | None,
         slots: Slots,
     ) -> Tensor:
         state = State(replace(job.state.net, layers=layers), slots)
         copy = None if own_passes is None or copies is None else replace(own_passes, layers=copies)
-        rows, ones = index.view(-1), y.new_ones(batch_size)
-        pairs = zip(x[rows].split(batch_size), y[rows].split(batch_size), strict=True)
-        costs = [
-            batch_cost(state.net, step(state, Batch(*pair, ones), row.unbind(), rule=rule, passes=copy), pair[1])
-            for pair, row in zip(pairs, numbers.unbind(), strict=True)
-        ]
+        rows, ones = steps.order.view(-1), y.new_ones(batch_size)
+        given = [t.split(batch_size) for t in (x[rows], y[rows])]
+        of_steps = [None] * len(steps.numbers) if weights is None else weights[rows].split(batch_size)
+        scalars = (steps.numbers.unbind(), steps.keys.unbind())
+        costs = []
+        for x_, y_, weights_, numbers, keys in zip(*given, of_steps, *scalars, strict=True):
+            batch = Batch(x_, y_, ones, weights_, keys.unbind())
+            trace = step(state, batch, numbers.unbind(), plan=plan, passes=copy)
+            costs.append(batch_cost(state.net, trace, y_, weights_))
         return torch.stack(costs).sum()
 
     # torch counts compilations by code object and refuses the ninth; each network is one, so each gets its own object.
@@ -85,9 +90,9 @@ def compiled(job: Job) -> Run:
     # deterministic: kernels are chosen by rule, not by timing them, so that a resumed run gets the same ones.
     function = torch.compile(unrolled, fullgraph=True, dynamic=False, options={"deterministic": True})
 
-    def block(state: State, passes: Network | None, index: Tensor, numbers: Tensor) -> Tensor:
+    def block(state: State, passes: Network | None, steps: Steps) -> Tensor:
         copies = None if passes is None else passes.layers
-        return function(x, y, index, numbers, state.net.layers, copies, state.slots)
+        return function(x, y, job.weights, steps, state.net.layers, copies, state.slots)
 
     count = block_compiled(job)
     return _by_blocks(job, x, own_passes, block, count, count, "torch.compile failed")
@@ -95,14 +100,16 @@ def compiled(job: Job) -> Run:
 
 def graph(job: Job) -> Run:
     """The engine of CUDA graphs: see `Run`. The steps are captured as written."""
-    (x, own_passes), y, rule = inputs_and_passes(job), job.data[1], job.rule
+    (x, own_passes), y, weights = inputs_and_passes(job), job.data[1], job.weights
     ones = y.new_ones(job.recipe.batch_size)
 
-    def block(state: State, passes: Network | None, index: Tensor, numbers: Tensor) -> Tensor:
+    def block(state: State, passes: Network | None, steps: Steps) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
-        for rows, row in zip(index.unbind(), numbers.unbind(), strict=True):
-            batch = Batch(x.index_select(0, rows), y.index_select(0, rows), ones)
-            total += batch_cost(state.net, step(state, batch, row.unbind(), rule=rule, passes=passes), batch.y)
+        for rows, numbers, keys in zip(*(table.unbind() for table in steps), strict=True):
+            of_batch = None if weights is None else weights.index_select(0, rows)
+            batch = Batch(x.index_select(0, rows), y.index_select(0, rows), ones, of_batch, keys.unbind())
+            trace = step(state, batch, numbers.unbind(), plan=job.plan, passes=passes)
+            total += batch_cost(state.net, trace, batch.y, of_batch)
         return total
 
     return _by_blocks(job, x, own_passes, block, block_graph(job), 1, "the steps can't be captured as a CUDA graph")
@@ -116,12 +123,14 @@ def _by_blocks(job: Job, x: Tensor, passes: Network | None, block: Block, count:
     """
     y, batch_size = job.data[1], job.recipe.batch_size
     rest = on(job, x, passes)
-    index = torch.zeros(count, batch_size, dtype=torch.int64, device=y.device)
-    row = numbers_table(1.0, job.batch_sizes[:1], job.rule).to(y)
-    numbers = row.repeat(count, 1)
+    some = Steps(
+        torch.zeros(count, batch_size, dtype=torch.int64, device=y.device),
+        numbers_table(1.0, job.batch_sizes[:1], job.plan).to(y).repeat(count, 1),
+        job.keys(1)[:1].to(y.device).repeat(count, 1),
+    )
     try:
         with torch.no_grad(), products_in(job.recipe.precision):
-            replay = _prepared(job.state, passes, block, index, numbers, warm_up)
+            replay = _prepared(job.state, passes, block, some, warm_up)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # of the compiler, of the capture, of a function of the user's own
@@ -129,38 +138,40 @@ def _by_blocks(job: Job, x: Tensor, passes: Network | None, block: Block, count:
     examples = count * batch_size
 
     @torch.no_grad()
-    def run(order: Tensor, table: Tensor) -> float:
-        blocks = len(order) // examples
+    def run(given: Steps) -> float:
+        blocks = len(given.order) // examples
         total = torch.zeros((), dtype=torch.float64, device=y.device)
         refresh(passes, job.state.net)
         with products_in(job.recipe.precision):
-            indices = order[: blocks * examples].to(y.device).view(blocks, *index.shape)
-            rows = table[: blocks * count].to(y).view(blocks, *numbers.shape)
-            for these, their_numbers in zip(indices, rows, strict=True):
-                index.copy_(these)
-                numbers.copy_(their_numbers)
+            whole = given.part(0, blocks * count, batch_size)
+            tables = [
+                table.to(device=y.device, dtype=own.dtype).view(blocks, *own.shape)
+                for table, own in zip(whole, some, strict=True)
+            ]
+            for these in zip(*tables, strict=True):
+                for own, values in zip(some, these, strict=True):
+                    own.copy_(values)
                 total += replay()
-        left = order[blocks * examples :]
-        return total.item() + (rest(left, table[blocks * count :]) if len(left) else 0.0)
+        left = given.part(blocks * count, None, batch_size)
+        return total.item() + (rest(left) if len(left.order) else 0.0)
 
     return run
 
 
-def _prepared(
-    state: State, passes: Network | None, block: Block, index: Tensor, numbers: Tensor, warm_up: int
-) -> Callable[[], Tensor]:
+def _prepared(state: State, passes: Network | None, block: Block, steps: Steps, warm_up: int) -> Callable[[], Tensor]:
     """`block` of these very tensors, compiled and on CUDA captured by now.
 
     What trains while this is prepared are copies, so that the weights are as they were, however it ends.
     """
 
     def warm() -> None:
-        block(state.twin(), None if passes is None else passes.to(), index[:warm_up], numbers[:warm_up])
+        some = Steps(*(table[:warm_up] for table in steps))
+        block(state.twin(), None if passes is None else passes.to(), some)
 
-    if index.is_cuda:
-        return _captured(warm, lambda: block(state, passes, index, numbers), index.device)
+    if steps.order.is_cuda:
+        return _captured(warm, lambda: block(state, passes, steps), steps.order.device)
     warm()
-    return lambda: block(state, passes, index, numbers)
+    return lambda: block(state, passes, steps)
 
 
 def _captured(warm: Callable[[], None], work: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:

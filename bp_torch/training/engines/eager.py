@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bp_torch.network import Network, Trace
-from bp_torch.training.batches import chunks
-from bp_torch.training.job import Job, Run
+from bp_torch.training.batches import Chunk, chunks
+from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.memory import check_memory, memory_of_a_step
 from bp_torch.training.precision import inputs_of, passes_of, products_in, refresh
 from bp_torch.training.step import Batch, batch_cost, step
@@ -38,13 +38,13 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
         check_memory(memory_of_a_step(net.sizes, job.recipe.batch_size, job.data[0].dtype), job.recipe.batch_size)
 
     @torch.inference_mode()
-    def run(order: Tensor, numbers: Tensor) -> float:
+    def run(given: Steps) -> float:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         with products_in(job.recipe.precision):
-            for targets, taken in steps(job, x, passes, order, numbers):
+            for chunk, taken in steps(job, x, passes, given):
                 outputs = [(trace.z[-1], trace.a[-1]) for _, trace in taken]
                 z, a = map(torch.cat, zip(*outputs, strict=True))
-                total += batch_cost(net, Trace((a,), (z,)), targets)
+                total += batch_cost(net, Trace((a,), (z,)), chunk.y, chunk.weights)
                 if not x.is_cuda and not total.isfinite():  # a GPU would have to be waited for
                     break
         return total.item()
@@ -53,32 +53,37 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
 
 
 def steps(
-    job: Job, x: Tensor, passes: Network | None, order: Tensor, numbers: Tensor, *, lean: bool = True
-) -> Iterator[tuple[Tensor, Taken]]:
-    """The steps on the examples in this order, chunk by chunk: a chunk's targets, and its steps as they are taken.
+    job: Job, x: Tensor, passes: Network | None, given: Steps, *, lean: bool = True
+) -> Iterator[tuple[Chunk, Taken]]:
+    """The steps, chunk by chunk: each chunk, and its steps as they are taken.
 
     x, passes: as `inputs_and_passes` gives them. lean: as in `feed_forward`.
     """
-    y, rule = job.data[1], job.rule
+    y, plan = job.data[1], job.plan
     refresh(passes, job.state.net)
     done = 0
-    for chunk in chunks(x, y, order, job.recipe.batch_size):
-        rows = numbers[done : done + len(chunk.batches)].to(y)
-        done += len(chunk.batches)
-        yield (
-            chunk.y,
-            (
-                (batch, step(job.state, batch, row, rule=rule, passes=passes, lean=lean))
-                for batch, row in zip(
-                    chunk.batches, zip(*(n.unbind() for n in rows.unbind(1)), strict=True), strict=True
-                )
-            ),
+    for chunk in chunks(x, y, given.order, job.recipe.batch_size, job.weights):
+        rows = slice(done, done + len(chunk.batches))
+        done = rows.stop
+        batches = chunk.batches
+        if plan.dropout:
+            keys = _scalars(given.keys[rows].to(y.device))
+            batches = [batch._replace(keys=row) for batch, row in zip(batches, keys, strict=True)]
+        taken = (
+            (batch, step(job.state, batch, row, plan=plan, passes=passes, lean=lean))
+            for batch, row in zip(batches, _scalars(given.numbers[rows].to(y)), strict=True)
         )
+        yield chunk, taken
 
 
-def replay(job: Job, order: Tensor, numbers: Tensor) -> Taken:
+def _scalars(table: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The rows of a table, each as 0-D tensors."""
+    return zip(*(column.unbind() for column in table.unbind(1)), strict=True)
+
+
+def replay(job: Job, given: Steps) -> Taken:
     """The steps of a run once more, one by one, with everything that each computed."""
     x, passes = inputs_and_passes(job)
     with products_in(job.recipe.precision):
-        for _, taken in steps(job, x, passes, order, numbers, lean=False):
+        for _, taken in steps(job, x, passes, given, lean=False):
             yield from taken

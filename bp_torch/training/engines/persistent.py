@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from bp_torch.errors import EngineError, reason
-from bp_torch.training.job import Job, Run
+from bp_torch.training.job import Job, Run, Steps
+from bp_torch.training.plan import PLAIN
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 OUTPUTS = {"quadratic": "sigmoid", "binary_cross_entropy": "sigmoid", "softmax_cross_entropy": "softmax"}
@@ -30,8 +31,8 @@ def why_not(job: Job) -> str | None:
         return "engine='persistent' needs CUDA and Triton: use engine='auto'"
     if job.recipe.precision != "dtype" or w.dtype != torch.float32:
         return "engine='persistent' is for torch.float32 and precision='dtype': use engine='graph'"
-    if not job.rule.is_plain:
-        return f"engine='persistent' is for plain gradient descent, not for {job.rule}: use engine='graph'"
+    if job.plan != PLAIN:
+        return "engine='persistent' is for plain gradient descent and nothing beside it: use engine='graph'"
     fits = len(names) == 2 and names[0] in ACTIVATIONS and OUTPUTS.get(net.cost_function.name) == names[1]
     fits = fits and net.sizes[1] <= MOST_HIDDEN and net.sizes[2] <= MOST_OUTPUTS
     if not fits or job.recipe.batch_size > MOST_EXAMPLES:
@@ -74,10 +75,10 @@ def persistent(job: Job) -> Run:
             kernel(*data, *parameters, costs, steps, last, **constants, num_warps=WARPS, enable_fp_fusion=True)
 
     @torch.no_grad()
-    def run(order: Tensor, numbers: Tensor) -> float:
+    def run(given: Steps) -> float:
         parameters = [t for layer in net.layers for t in layer]
         dense = [t.contiguous() for t in parameters]
-        launch(order, numbers, dense)
+        launch(given.order, given.numbers, dense)
         for tensor, value in zip(parameters, dense, strict=True):
             if value is not tensor:
                 tensor.copy_(value)

@@ -69,7 +69,7 @@ def test_auto_runs_a_tiny_network_on_one_thread_and_puts_the_setting_back(monkey
 
     def build(job: Job) -> Run:
         run = eager.build(job)
-        return lambda order, numbers: (counts.append(torch.get_num_threads()), run(order, numbers))[1]
+        return lambda steps: (counts.append(torch.get_num_threads()), run(steps))[1]
 
     monkeypatch.setitem(engines.ENGINES, "eager", eager._replace(build=build))
     with threads(2):

@@ -19,6 +19,7 @@ from jobs import job
 import bp_torch as bp
 from bp_torch.training import engines
 from bp_torch.training.engines import persistent
+from bp_torch.training.job import Steps
 
 CASES = [
     *[(hidden, "quadratic", "sigmoid") for hidden in ("sigmoid", "tanh", "relu")],
@@ -222,7 +223,7 @@ def test_it_is_compiled_when_built_and_launched_on_the_device_of_x(monkeypatch: 
     kernel = Kernel()
     _, run = _built(kernel, monkeypatch)
     assert kernel.steps == [0]
-    run(torch.arange(97), torch.zeros(10, 1, dtype=torch.float64))
+    run(Steps(torch.arange(97), torch.zeros(10, 1, dtype=torch.float64), torch.empty(10, 0, dtype=torch.int32)))
     assert kernel.steps == [0, 10]
 
 

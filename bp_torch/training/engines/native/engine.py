@@ -11,7 +11,7 @@ from torch import Tensor
 from bp_torch.threads import alone, end_before_fork
 from bp_torch.training.engines.native import source
 from bp_torch.training.engines.native.build import build, compiler
-from bp_torch.training.job import Job, Run
+from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.memory import check_memory
 
 ALIGNMENT = 64  # bytes: the widest vector, and the alignment of torch's own memory on the CPU
@@ -23,6 +23,8 @@ def why_not(job: Job) -> str | None:
     w = job.state.net.layers[0].w
     if w.device.type != "cpu" or w.dtype not in source.REAL or job.recipe.precision != "dtype":
         return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype': use engine='auto'"
+    if job.plan.rows is not None:
+        return "engine='native' can't accumulate batches into a step: use engine='auto', or a larger batch_size"
     if compiler() is None:
         return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
     source.of(job)
@@ -33,6 +35,7 @@ def native(job: Job) -> Run:
     """The engine: see `Run`. The data lies on the CPU."""
     batch_size = job.recipe.batch_size
     x, y = (t.resolve_neg().contiguous() for t in job.data)
+    weights = None if job.weights is None else job.weights.data_ptr()
     threads = torch.get_num_threads()
     parameters = [t for layer in job.state.layers() for t in layer]
     padded = [_padded(t) for t in parameters]
@@ -51,35 +54,38 @@ def native(job: Job) -> Run:
     steps(source.of(job))
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 
-    def train(function: Any, workspace: Tensor, order: Tensor, numbers: Tensor) -> float:
+    def train(function: Any, workspace: Tensor, steps: Steps) -> float:
         """Σ_x C_x over whole batches."""
         return function(
             x.data_ptr(),
             y.data_ptr(),
-            order.data_ptr(),
-            len(numbers),
-            numbers.data_ptr(),
+            weights,
+            steps.order.data_ptr(),
+            len(steps.numbers),
+            steps.numbers.data_ptr(),
+            steps.keys.data_ptr(),
             addresses,
             workspace.data_ptr(),
             threads,
         )
 
     @torch.inference_mode()
-    def run(order: Tensor, numbers: Tensor) -> float:
+    def run(given: Steps) -> float:
         now = steps(source.of(job))  # what the network's functions look up may have changed
-        for mine, given in zip((x, y), job.data, strict=True):
-            if mine is not given:  # a copy, of data that the caller may have changed since
-                mine.copy_(given)
-        total, numbers = 0.0, numbers.to(x.dtype).contiguous()
-        whole = len(order) // batch_size
+        for mine, theirs in zip((x, y), job.data, strict=True):
+            if mine is not theirs:  # a copy, of data that the caller may have changed since
+                mine.copy_(theirs)
+        total = 0.0
+        given = given._replace(numbers=given.numbers.to(x.dtype).contiguous(), keys=given.keys.contiguous())
+        whole = len(given.order) // batch_size
         calls = [(start, min(start + batches_a_call, whole)) for start in range(0, whole, batches_a_call)]
-        calls += [(whole, whole + 1)] if len(order) % batch_size else []
+        calls += [(whole, whole + 1)] if len(given.order) % batch_size else []
         for tensor, wide in zip(parameters, padded, strict=True):
             _columns(wide, tensor).copy_(tensor)
         try:
             for start, end in calls:
-                part = order[start * batch_size : end * batch_size]
-                total += train(*now[min(batch_size, len(part))], part, numbers[start:end])
+                part = given.part(start, end, batch_size)
+                total += train(*now[min(batch_size, len(part.order))], part)
                 if not math.isfinite(total):
                     break
         finally:
@@ -102,7 +108,8 @@ def _function(library: ctypes.CDLL, m: int) -> Any:
     """run_m with its types: see `source.of`."""
     function = getattr(library, f"run_{m}")
     pointer = ctypes.c_void_p
-    function.argtypes = [pointer, pointer, pointer, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int]
+    before, after = [pointer] * 4, [pointer] * 4
+    function.argtypes = [*before, ctypes.c_int64, *after, ctypes.c_int]
     function.restype = ctypes.c_double
     return function
 

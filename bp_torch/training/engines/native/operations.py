@@ -32,6 +32,13 @@ def number(value: object, dtype: torch.dtype) -> str:
     return f"real({float(value)!r})"
 
 
+def whole(value: object) -> str:
+    """A Python number as a whole number of 32 bits, which C++ counts in modulo 2³²."""
+    if not isinstance(value, int) or not -(2**31) <= value < 2**31:
+        raise UnprintableError(f"the argument {value} of whole numbers")
+    return f"uint32_t({value % 2**32}u)"
+
+
 def _plus(self: str, other: str, alpha: str | None = None) -> str:
     return f"({self} + {other})" if alpha is None else f"({self} + {alpha} * {other})"
 
@@ -118,7 +125,20 @@ LOGIC: dict[object, Text] = {
     aten.bitwise_not: lambda self: f"(!{self})",
 }
 
-ELEMENTWISE = {*ARITHMETIC, *COMPARISONS, *LOGIC, aten.where, aten._to_copy}
+# From whole numbers (int32) to one: overflow wraps around, and a shift to the right brings in copies of the sign.
+WHOLE: dict[object, Text] = {
+    aten.mul: _operator("*"),
+    aten.bitwise_and: _operator("&"),
+    aten.bitwise_xor: _operator("^"),
+    aten.__rshift__: lambda self, other: f"uint32_t(int32_t({self}) >> {other})",
+}
+
+# From whole numbers to a bool.
+WHOLE_COMPARISONS: dict[object, Text] = {
+    aten.ge: lambda self, other: f"(int32_t({self}) >= int32_t({other}))",
+}
+
+ELEMENTWISE = {*ARITHMETIC, *COMPARISONS, *LOGIC, *WHOLE, aten.where, aten._to_copy}
 IN_PLACE = {aten.add_, aten.mul_}
 TRANSPOSES = {aten.transpose, aten.t}
 CONSTANTS = {
@@ -128,4 +148,5 @@ CONSTANTS = {
 }
 SOFTMAX = {aten._softmax: "softmax", aten._log_softmax: "log_softmax"}
 UPDATES = {aten.addmm_, aten.addmv_, aten.copy_}
-PRINTED = {*ELEMENTWISE, *TRANSPOSES, *CONSTANTS, *SOFTMAX, *UPDATES, aten.mm, aten.mean, aten.sum}
+PLACES = {aten.arange, aten.view}  # an element's place in its matrix
+PRINTED = {*ELEMENTWISE, *TRANSPOSES, *CONSTANTS, *SOFTMAX, *UPDATES, *PLACES, aten.unsqueeze, aten.mm, aten.sum}

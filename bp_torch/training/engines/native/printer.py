@@ -22,13 +22,17 @@ from bp_torch.training.engines.native.operations import (
     ELEMENTWISE,
     IN_PLACE,
     LOGIC,
+    PLACES,
     SOFTMAX,
     TRANSPOSES,
     UPDATES,
+    WHOLE,
+    WHOLE_COMPARISONS,
     Text,
     UnprintableError,
     aten,
     number,
+    whole,
 )
 from bp_torch.training.engines.native.record import kind
 
@@ -37,12 +41,16 @@ NO_VALUES = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_bl
 
 
 class Matrix(NamedTuple):
-    """A matrix in memory, its rows padded; a vector is a row. transposed: seen as its transpose."""
+    """A matrix in memory, its rows padded; a vector is a row.
+
+    transposed: seen as its transpose. packed: a column that is a row's memory.
+    """
 
     name: str
     rows: int
     columns: int
     transposed: bool = False
+    packed: bool = False
 
 
 class _Loop(NamedTuple):
@@ -57,17 +65,19 @@ class _Loop(NamedTuple):
 class Printer:
     """Walks a graph once: `lines` are the statements of a batch, `layout` and `pointers` where its matrices lie."""
 
-    def __init__(self, graph: Graph, numbers: int, dtype: torch.dtype) -> None:
+    def __init__(self, graph: Graph, names: list[str], scalars: list[str], dtype: torch.dtype) -> None:
+        """names: of the batch's tensors, the first inputs of the graph. scalars: of the numbers after them."""
         nodes = list(graph.nodes)
         inputs = [node for node in nodes if node.op == "placeholder"]
-        batch, rest = dict(zip(inputs, "xy", strict=False)), inputs[2:]
-        parameters = rest[numbers:]
+        batch, rest = dict(zip(inputs, names, strict=False)), inputs[len(names) :]
+        parameters = rest[len(scalars) :]
         self.parameters = [f"p{k}" for k in range(len(parameters))]
         self.lines: list[str] = []
         self._loop = _Loop()
         self._position = {node: k for k, node in enumerate(nodes)}
         self._value: dict[Node, Matrix | str | None] = {}  # None: folded into the node that uses it
         self._uses: Counter[str] = Counter()  # of a matrix, still to come
+        self._counts: set[object] = set()  # whole numbers from 0 on
         self._free: dict[tuple[int, int], list[str]] = {}
         self._dtype = dtype
         self._sizes = {name: _cells(*_shape(node)) for node, name in batch.items()}
@@ -76,7 +86,7 @@ class Printer:
         for node, name in [*batch.items(), *zip(parameters, self.parameters, strict=True)]:
             self._value[node] = Matrix(name, *_shape(node))
             self._uses[name] = len(nodes) * len(nodes)  # never free
-        self._value |= {node: f"n{k}" for k, node in enumerate(rest[:numbers])}
+        self._value |= dict(zip(rest, scalars, strict=False))
         for node in nodes:
             if node.op == "call_function":
                 self._visit(node)
@@ -99,7 +109,9 @@ class Printer:
     def _visit(self, node: Node) -> None:
         operation, of_all = kind(node), kind(node) == aten.sum and "dim" not in _arguments(node)
         dtype = torch.float64 if of_all else self._dtype
-        self._check(node.meta["dtype"] in (dtype, torch.bool), f"{node.target} to {node.meta['dtype']}")
+        whole = all(arg.meta["dtype"] == torch.int32 for arg in node.all_input_nodes)
+        known = (dtype, torch.bool, *[torch.int32] * whole)
+        self._check(node.meta["dtype"] in known, f"{node.target} to {node.meta['dtype']}")
         if operation in TRANSPOSES:
             self._transpose(node)
         elif operation in CONSTANTS:
@@ -111,14 +123,16 @@ class Printer:
             self._elementwise(node)
         elif operation == aten.sum:
             self._sum_of_all(node) if of_all else self._sum(node)
-        elif operation == aten.mean:
-            self._mean(node)
         elif operation == aten.addmv_:
             self._add_rows(node)
         elif operation == aten.copy_:
             self._copy(node)
         elif operation in SOFTMAX:
             self._softmax(node)
+        elif operation in PLACES:
+            self._place(node)
+        elif operation == aten.unsqueeze:
+            self._column(node)
         else:
             self._product(node)
 
@@ -127,6 +141,20 @@ class Printer:
         swapped = len(node.meta["shape"]) == 2 and {int(str(d)) % 2 for d in node.args[1:]} in (set(), {0, 1})
         self._check(swapped, "a transpose that is not a matrix's")
         self._value[node] = matrix._replace(transposed=not matrix.transposed)
+        self._uses[matrix.name] += len(node.users) - 1
+
+    def _place(self, node: Node) -> None:
+        """The numbers from 0 on, row by row: an element of the matrix that they are viewed as is its place in it."""
+        counted = kind(node) == aten.arange and node.args[0] in (0,)
+        self._check(counted or node.args[0] in self._counts, "a view of what is in memory")
+        self._counts.add(node)
+        self._value[node] = f"uint32_t(i * {_shape(node)[1]} + j)"
+
+    def _column(self, node: Node) -> None:
+        matrix = self._matrix(node.args[0])
+        column = len(node.meta["shape"]) == 2 and node.args[1] in (-1, 1) and not matrix.transposed
+        self._check(column, "a vector seen as other than a column")
+        self._value[node] = Matrix(matrix.name, matrix.columns, 1, packed=True)
         self._uses[matrix.name] += len(node.users) - 1
 
     def _elementwise(self, node: Node) -> None:
@@ -139,7 +167,7 @@ class Printer:
         if kind(node) in IN_PLACE:  # whoever asks for the first operand later gets the result
             self._check(len(_node(node.args[0]).users) == 1, "an operation in place on what is used elsewhere")
         self._value[node] = None
-        if folded:
+        if folded or node.meta["dtype"] == torch.int32:  # whole numbers are never in memory
             return
         rows, columns = _shape(node)
         text = self._typed(node, self._dtype, rows, columns)
@@ -228,36 +256,21 @@ class Printer:
         self._release(node)
 
     def _sum(self, node: Node) -> None:
+        """Along each row, or, for a matrix, down each column."""
         operand = _node(node.args[0])
         rows, columns = _shape(operand)
         text = self._typed(operand, self._dtype, rows, columns)
-        dimensions = len(operand.meta["shape"])
-        along_rows = dimensions == 2 and _arguments(node)["dim"] in ((-1,), (1,))
-        self._check(along_rows and node.meta["dtype"] == self._dtype, "a sum over another dimension")
+        dimensions, (dim, *others) = len(operand.meta["shape"]), _dims(node)
+        self._check(not others and node.meta["dtype"] == self._dtype, "a sum over several dimensions")
         to = self._new(node)
-        at = f"i * pad({_shape(node)[1]})" if _shape(node)[0] > 1 or rows == 1 else "i"
-        self.lines += [
-            *_rows(rows),
-            "  real sum = 0;",
-            f"  for (int j = 0; j < {columns}; j++) sum += {text};",
-            f"  {to}[{at}] = sum;",
-            "}",
-        ]
-        self._release(node)
-
-    def _mean(self, node: Node) -> None:
-        delta = self._matrix(node.args[0])
-        over_rows = len(node.meta["shape"]) == 1 and _arguments(node).get("dim") in ([-2], [0], (-2,), (0,))
-        self._check(over_rows and not delta.transposed, "a mean over another dimension")
-        to = self._new(node)
-        self.lines += [
-            "#pragma omp for schedule(static)",
-            f"for (int j = 0; j < {delta.columns}; j++) {{",
-            "  real sum = 0;",
-            f"  for (int i = 0; i < {delta.rows}; i++) sum += {delta.name}[i * pad({delta.columns}) + j];",
-            f"  {to}[j] = sum / {delta.rows};",
-            "}",
-        ]
+        if dim in (-1, dimensions - 1):
+            at = f"i * pad({_shape(node)[1]})" if _shape(node)[0] > 1 or rows == 1 else "i"
+            outer, inner = _rows(rows), f"for (int j = 0; j < {columns}; j++)"
+        else:
+            self._check(dimensions == 2, "a sum over another dimension")
+            at = "j"
+            outer, inner = _columns(columns), f"for (int i = 0; i < {rows}; i++)"
+        self.lines += [*outer, "  real sum = 0;", f"  {inner} sum += {text};", f"  {to}[{at}] = sum;", "}"]
         self._release(node)
 
     def _softmax(self, node: Node) -> None:
@@ -271,10 +284,11 @@ class Printer:
     def _typed(self, arg: object, dtype: torch.dtype, rows: int, columns: int) -> str:
         """The C++ text, of this dtype, of element (i, j) of an operand, in a loop over a matrix of this shape."""
         if not isinstance(arg, Node):
-            return number(arg, dtype)
+            return whole(arg) if dtype == torch.int32 else number(arg, dtype)
         of, text = arg.meta["dtype"], self._text(arg, rows, columns)
         if of == dtype:
             return text
+        self._check(torch.int32 not in (of, dtype), f"{of} as {dtype}")
         return f"({text} != 0)" if dtype == torch.bool else f"real({text})"
 
     def _text(self, node: Node, rows: int, columns: int) -> str:
@@ -284,6 +298,8 @@ class Printer:
             return value
         if isinstance(value, Matrix):
             self._check(not value.transposed, "an elementwise operation on a transpose")
+            if value.packed:
+                return f"{value.name}[i]"
             i = f"i * pad({value.columns})" if value.rows > 1 or rows == 1 else "0"
             text = f"{value.name}[{i} + {'j' if value.columns > 1 or columns == 1 else '0'}]"
             return f"({text} != 0)" if node.meta["dtype"] == torch.bool else text
@@ -297,15 +313,19 @@ class Printer:
                 typed(given["other"], dtype),
             )
             return f"({condition} ? {a} : {b})"
-        table, of, to = self._table(operation)
+        table, of, to = self._table(operation, node)
         self._check(dtype == to, f"{node.target} to {dtype}")
+        self._check(operation in table, f"{node.target} of these")
         try:
             return table[operation](**{name: typed(arg, of) for name, arg in given.items()})
         except TypeError:
             raise UnprintableError(f"{node.target} with {', '.join(given)}") from None
 
-    def _table(self, operation: object) -> tuple[dict[object, Text], torch.dtype, torch.dtype]:
+    def _table(self, operation: object, node: Node) -> tuple[dict[object, Text], torch.dtype, torch.dtype]:
         """Where an operation stands, from which dtype it is, and to which."""
+        if any(arg.meta["dtype"] == torch.int32 for arg in node.all_input_nodes):
+            compares = operation in WHOLE_COMPARISONS
+            return (WHOLE_COMPARISONS, torch.int32, torch.bool) if compares else (WHOLE, torch.int32, torch.int32)
         if operation in ARITHMETIC:
             return ARITHMETIC, self._dtype, self._dtype
         if operation in COMPARISONS:
@@ -359,6 +379,17 @@ class Printer:
 def _rows(rows: int) -> Iterator[str]:
     yield "#pragma omp for schedule(static)"
     yield f"for (int i = 0; i < {rows}; i++) {{"
+
+
+def _columns(columns: int) -> Iterator[str]:
+    yield "#pragma omp for schedule(static)"
+    yield f"for (int j = 0; j < {columns}; j++) {{"
+
+
+def _dims(node: Node) -> tuple[int, ...]:
+    """Over which dimensions a sum is taken."""
+    dims = _arguments(node)["dim"]
+    return tuple(dims) if isinstance(dims, (list, tuple)) else (int(str(dims)),)
 
 
 def _arguments(node: Node) -> dict[str, object]:

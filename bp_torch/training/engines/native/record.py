@@ -38,9 +38,10 @@ class Operation(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What a function did: its inputs' shapes, its operations in their order, and its result. Hashable."""
+    """What a function did: its inputs' shapes and dtypes, its operations in their order, and its result. Hashable."""
 
     inputs: tuple[tuple[int, ...], ...]
+    dtypes: tuple[torch.dtype, ...]
     operations: tuple[Operation, ...]
     result: Ref
 
@@ -58,16 +59,17 @@ def record(function: Callable[..., object], inputs: Sequence[Tensor]) -> Tape:
     result = recorder.refer(result)
     if recorder.refused is not None:
         raise recorder.refused
-    return Tape(tuple(tuple(t.shape) for t in inputs), tuple(recorder.operations), result)
+    shapes, dtypes = tuple(tuple(t.shape) for t in inputs), tuple(t.dtype for t in inputs)
+    return Tape(shapes, dtypes, tuple(recorder.operations), result)
 
 
-def graph_of(tape: Tape, dtype: torch.dtype) -> Graph:
+def graph_of(tape: Tape) -> Graph:
     """The operations that the result and the updates in place need, as nodes that know their users.
 
-    A node's meta holds the shape and the dtype of its result; the inputs are of `dtype`.
+    A node's meta holds the shape and the dtype of its result.
     """
     graph, nodes = Graph(), list[Node]()
-    for k, shape in enumerate(tape.inputs):
+    for k, (shape, dtype) in enumerate(zip(tape.inputs, tape.dtypes, strict=True)):
         nodes.append(graph.placeholder(f"input{k}"))
         nodes[-1].meta = {"shape": shape, "dtype": dtype}
 

@@ -43,6 +43,12 @@ template <int M, int N> static void gather(const real* x, const int64_t* order, 
   for (int i = 0; i < M; i++) memcpy(out + i * pad(N), x + order[i] * N, N * sizeof(real));
 }
 
+// numbers of x, one after the other, into a row
+template <int M> static void gather(const real* x, const int64_t* order, real* out) {
+#pragma omp for schedule(static)
+  for (int i = 0; i < M; i++) out[i] = x[order[i]];
+}
+
 template <int M, int N> INLINE void prefetch(const real* x, const int64_t* order) {
   if constexpr (int64_t(M) * N * sizeof(real) <= (64 << 10))
     for (int i = 0; i < M; i++)

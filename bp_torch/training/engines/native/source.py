@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ from bp_torch import activations
 from bp_torch.activations import Activation
 from bp_torch.costs import Cost
 from bp_torch.network import Layer, Network, own_functions
-from bp_torch.optimisers import Optimiser
 from bp_torch.state import State
 from bp_torch.threads import alone
 from bp_torch.training.batches import batch_sizes
@@ -26,7 +25,8 @@ from bp_torch.training.engines.native.operations import UnprintableError
 from bp_torch.training.engines.native.printer import Printer
 from bp_torch.training.engines.native.record import Tape, graph_of, record
 from bp_torch.training.job import Job
-from bp_torch.training.step import Batch, batch_cost, numbers_table, step
+from bp_torch.training.plan import Plan, numbers_table
+from bp_torch.training.step import Batch, batch_cost, step
 
 HEADERS = [Path(__file__).with_name(name) for name in ("products.h", "rows.h")]
 REAL = {torch.float32: "float", torch.float64: "double"}
@@ -35,18 +35,23 @@ KEPT = 64  # sources, and steps
 
 
 class Kind(NamedTuple):
-    """What a network computes, whatever its weights, and the rule by which they change."""
+    """What a network computes, whatever its weights, and what a step does with it."""
 
     sizes: tuple[int, ...]
     dtype: torch.dtype
     activations: tuple[Activation, ...]
     cost: Cost
-    rule: Optimiser
+    plan: Plan
+
+    @property
+    def slots(self) -> int:
+        """How many tensors are kept for each parameter."""
+        return len(self.plan.rules[0].optimiser.slots)
 
     @property
     def numbers(self) -> int:
         """How many scalars a step takes."""
-        return numbers_table(1.0, batch_sizes(1, 1), self.rule).shape[1]
+        return numbers_table(1.0, batch_sizes(1, 1), self.plan).shape[1]
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class _Key:
     sizes: tuple[int, ...]
     dtype: torch.dtype
     m: int
-    rule: Optimiser
+    plan: Plan
     functions: tuple[Tape, ...]
     kind: Kind = field(compare=False)
 
@@ -79,15 +84,15 @@ def of(job: Job) -> str:
     say), so that these are recorded anew, which takes a tenth of a millisecond or so each. Raises UnprintableError,
     with the function's name, where one does what can't be printed.
     """
-    kind, ms = kind_of(job.state.net, job.rule), tuple(job.sizes_of_batches)
+    kind, ms = kind_of(job.state.net, job.plan), tuple(job.sizes_of_batches)
     if own_functions(job.state.net):
         return _of_kind(kind, ms)
     return _of_the_package(kind, ms, activations.LEAK)
 
 
-def kind_of(net: Network, rule: Optimiser) -> Kind:
-    """What this network computes, trained by this rule."""
-    return Kind(tuple(net.sizes), net.layers[0].w.dtype, tuple(net.activations), net.cost_function, rule)
+def kind_of(net: Network, plan: Plan) -> Kind:
+    """What this network computes, and what the steps of this plan do with it."""
+    return Kind(tuple(net.sizes), net.layers[0].w.dtype, tuple(net.activations), net.cost_function, plan)
 
 
 @lru_cache(maxsize=KEPT)
@@ -99,7 +104,7 @@ def _of_the_package(kind: Kind, ms: tuple[int, ...], looked_up: float) -> str:
 def _of_kind(kind: Kind, ms: tuple[int, ...]) -> str:
     try:
         functions = records(kind, ms[0])
-        printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.rule, functions, kind)) for m in ms]
+        printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.plan, functions, kind)) for m in ms]
     except UnprintableError as error:
         raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
     return "\n".join([f"typedef {REAL[kind.dtype]} real;", *_headers(), *printed])
@@ -142,21 +147,27 @@ def _functions(kind: Kind, m: int) -> Iterator[_Function]:
 
 
 def record_step(kind: Kind, m: int) -> Tape:
-    """The step as torch operations: x, y, the numbers, the parameters and the rule's slots in; the cost out."""
-    count, depth = kind.numbers, len(kind.activations)
+    """The step as torch operations: the batch, its numbers and keys, the parameters and the slots in; the cost out."""
+    plan, count, depth = kind.plan, kind.numbers, len(kind.activations)
 
-    def run(x: Tensor, y: Tensor, *rest: Tensor) -> Tensor:
-        numbers, tensors = rest[:count], rest[count:]
+    def run(x: Tensor, y: Tensor, *others: Tensor) -> Tensor:
+        rest = iter(others)
+        weights = next(rest) if plan.weighted else None
+        numbers, keys = tuple(islice(rest, count)), tuple(islice(rest, plan.keys))
+        tensors = list(rest)
         layers = [Layer(*pair) for pair in zip(tensors[::2], tensors[1::2], strict=True)]
         parameters, *slots = (tuple(layers[first : first + depth]) for first in range(0, len(layers), depth))
         state = State(Network(parameters, kind.activations, kind.cost), tuple(slots))
-        return batch_cost(state.net, step(state, Batch(x, y, x.new_ones(m)), numbers, rule=kind.rule), y)
+        batch = Batch(x, y, x.new_ones(m), weights, keys)
+        return batch_cost(state.net, step(state, batch, numbers, plan=plan), y, weights)
 
-    shapes = [(m, kind.sizes[0]), (m, kind.sizes[-1]), *[()] * count]
-    for _ in range(1 + len(kind.rule.slots)):
-        for n_in, n_out in pairwise(kind.sizes):
-            shapes += [(n_out, n_in), (n_out,)]
-    return record(run, _examples(shapes, kind.dtype, computed=m * sum(kind.sizes)))
+    of_batch: list[tuple[int, ...]] = [(m, kind.sizes[0]), (m, kind.sizes[-1]), *[(m,)] * plan.weighted]
+    of_layers = [shape for n_in, n_out in pairwise(kind.sizes) for shape in ((n_out, n_in), (n_out,))]
+    shapes = [*of_batch, *[()] * count, *of_layers * (1 + kind.slots)]
+    examples = _examples(shapes, kind.dtype, computed=m * sum(kind.sizes))
+    at = len(of_batch) + count
+    keys = [torch.zeros((), dtype=torch.int32, device=examples[0].device)] * plan.keys
+    return record(run, [*examples[:at], *(key.clone() for key in keys), *examples[at:]])
 
 
 @torch.inference_mode(False)  # inference tensors would be recorded by coarser operations
@@ -180,7 +191,9 @@ def _once(key: _Key) -> str:
 def _printed(key: _Key) -> str:
     kind, m = key.kind, key.m
     try:
-        printer = Printer(graph_of(record_step(kind, m), kind.dtype), kind.numbers, kind.dtype)
+        names = ["x", "y", *["weights"] * kind.plan.weighted]
+        scalars = [*(f"n{k}" for k in range(kind.numbers)), *(f"k{k}" for k in range(kind.plan.keys))]
+        printer = Printer(graph_of(record_step(kind, m)), names, scalars, kind.dtype)
     except UnprintableError as error:
         raise UnprintableError(f"{_culprit(kind, m)} ({error})") from error
     batch_size = key.functions[0].inputs[0][0]  # which m is not, of a last batch
@@ -188,22 +201,30 @@ def _printed(key: _Key) -> str:
         raise UnprintableError("activations or a cost that do another thing at each call, or with other values")
     body = "\n".join(f"    {line}" for line in printer.lines)
     pointers = "".join(f"  real* {name} = parameters[{k}];\n" for k, name in enumerate(printer.parameters))
-    count = kind.numbers
-    numbers = "".join(f"    const real n{k} = numbers[batch * {count} + {k}];\n" for k in range(count))
+    scalars = "".join(
+        f"    const {of} {name}{k} = {table}[batch * {count} + {k}];\n"
+        for of, name, table, count in (
+            ("real", "n", "numbers", kind.numbers),
+            ("uint32_t", "k", "keys", kind.plan.keys),
+        )
+        for k in range(count)
+    )
+    weights = f"    gather<{m}>(counts, order + batch * {m}, weights);\n" if kind.plan.weighted else ""
     n_in, n_out = kind.sizes[0], kind.sizes[-1]
     return f"""
 namespace step_{m} {{
 {printer.layout}
 }}
 extern "C" int64_t workspace_{m}() {{ return step_{m}::elements; }}
-extern "C" double run_{m}(const real* examples, const real* targets, const int64_t* order, int64_t batches,
-                          const real* numbers, real** parameters, real* workspace, int threads) {{
+extern "C" double run_{m}(const real* examples, const real* targets, const real* counts, const int64_t* order,
+                          int64_t batches, const real* numbers, const uint32_t* keys, real** parameters,
+                          real* workspace, int threads) {{
   using namespace step_{m};
 {pointers}{printer.pointers}
   double cost = 0;
 #pragma omp parallel num_threads(threads)
   for (int64_t batch = 0; batch < batches; batch++) {{
-{numbers}    gather<{m}, {n_in}>(examples, order + batch * {m}, x);
+{scalars}{weights}    gather<{m}, {n_in}>(examples, order + batch * {m}, x);
     gather<{m}, {n_out}>(targets, order + batch * {m}, y);
     if (batch + 1 < batches) prefetch<{m}, {n_in}>(examples, order + (batch + 1) * {m});
 {body}
@@ -216,7 +237,7 @@ def _culprit(kind: Kind, m: int) -> str:
     """Which of the network's functions can't be printed by itself."""
     for each in _functions(kind, m):
         try:
-            Printer(graph_of(_record(each, kind.dtype), kind.dtype), 0, kind.dtype)
+            Printer(graph_of(_record(each, kind.dtype)), ["x", "y"], [], kind.dtype)
         except UnprintableError:
             return each.what
     return "the step"

@@ -18,7 +18,7 @@ import bp_torch as bp
 from bp_torch.threads import threads
 from bp_torch.training.engines import ENGINES
 from bp_torch.training.engines.native import source
-from bp_torch.training.job import Job
+from bp_torch.training.job import Job, Steps
 
 Function = Callable[[Tensor], Tensor]
 VALUES = [0.0, 1.0, -1.0, 0.5, -0.5, 0.1, -0.1, 2.0, -2.0, 3.0, 1e-40, 1e-20, -1e-20, 1e20, -1e20, 700.0, -700.0]
@@ -119,10 +119,13 @@ def _job(f: Function, derivative: Function, m: int, dtype: torch.dtype) -> Job:
     return job(net, (x, torch.zeros(m, N, dtype=dtype)), batch_size=m)
 
 
+NO_KEYS = torch.empty(1, 0, dtype=torch.int32)
+
+
 def _seen(job: Job, engine: str) -> tuple[Tensor, Tensor]:
     """f(z), and σ′(z), each times the number of examples, after a step with the factor 1."""
     m = job.recipe.batch_size
-    ENGINES[engine].build(job)(torch.arange(m), torch.ones(1, 1, dtype=torch.float64))
+    ENGINES[engine].build(job)(Steps(torch.arange(m), torch.ones(1, 1, dtype=torch.float64), NO_KEYS))
     (_, b), (w, _) = job.state.net.layers
     off_diagonal = torch.cat([w[1, :1], w[0, 1:]])
     return off_diagonal, b

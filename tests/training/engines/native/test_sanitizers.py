@@ -69,7 +69,8 @@ def program(job: Job) -> str:
             f"for (int i = 0; i < {batches}; i++) numbers[i] = -0.01;",
             f"real* workspace = (real*)aligned_alloc(64, workspace_{size}() * sizeof(real));",
             f"memset(workspace, 0, workspace_{size}() * sizeof(real));",
-            f"cost += run_{size}(x, y, order, {batches}, numbers, parameters, workspace, *arguments[1] - '0');",
+            f"cost += run_{size}(x, y, nullptr, order, {batches}, numbers, nullptr, parameters, workspace,",
+            "*arguments[1] - '0');",
             "free(order); free(numbers); free(workspace); }",
         ]
     body = "\n  ".join(lines)

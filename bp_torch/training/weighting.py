@@ -1,0 +1,97 @@
+"""What examples count for, and what their targets are softened to, before training begins.
+
+An example's weight stands before its cost: C = Σ_x w_x C_x / Σ_x w_x, over each batch, as scikit-learn's MLP and
+torch's CrossEntropyLoss have it. So it scales the example's δᴸ. An example of weight 0 is left out.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bp_torch.errors import reason
+
+
+class Examples(NamedTuple):
+    """What is trained on: x (m, n_0), the target matrix y (m, n_L), and weights (m,), if not all are one."""
+
+    x: Tensor
+    y: Tensor
+    weights: Tensor | None
+
+
+def weighted(
+    x: Tensor,
+    y: Tensor,
+    labels: Tensor | None,
+    sample_weight: Any = None,
+    class_weight: str | Mapping[int, float] | None = None,
+    label_smoothing: float = 0.0,
+) -> Examples:
+    """The examples as they enter training.
+
+    labels: as `labels_of` has them. sample_weight: (m,), of examples. class_weight: of classes, 1 where none is named;
+    "balanced" is m / (classes · examples of the class), as in scikit-learn. It multiplies sample_weight.
+    label_smoothing: ε. Targets that are one class of K become (1 − ε) y + ε/K, as in torch's CrossEntropyLoss, and
+    labels of which each is true or false (1 − ε) y + ε/2. Source: C. Szegedy et al., "Rethinking the Inception
+    Architecture for Computer Vision" (2016), section 7.
+
+    Raises ValueError for weights that can't be used, a class that is not there, and targets without classes.
+    """
+    weights = None if sample_weight is None else _checked(sample_weight, x)
+    if class_weight is not None:
+        of_classes = _of_classes(class_weight, labels, y)
+        weights = of_classes if weights is None else weights * of_classes
+    if label_smoothing:
+        y = _smoothed(y, labels, label_smoothing)
+    if weights is None:
+        return Examples(x, y, None)
+    counted = weights > 0
+    if not bool(counted.all()):
+        if not bool(counted.any()):
+            raise ValueError("all weights of the examples are 0: nothing would be learned; give some of them a weight")
+        x, y, weights = x[counted], y[counted], weights[counted]
+    return Examples(x, y, None if bool((weights == 1).all()) else weights.contiguous())
+
+
+def _checked(sample_weight: Any, x: Tensor) -> Tensor:
+    """The weights of the examples, of the dtype and on the device of x."""
+    try:
+        weights = torch.as_tensor(sample_weight, dtype=x.dtype, device=x.device).clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"sample_weight must be {len(x)} numbers, one an example ({reason(error)})") from error
+    if weights.shape != (len(x),):
+        raise ValueError(f"sample_weight must be {len(x)} numbers, one an example, not of shape {tuple(weights.shape)}")
+    bad = ~weights.isfinite() | (weights < 0)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise ValueError(f"sample_weight[{row}] is {weights[row].item():g}: weights must be finite and at least 0")
+    return weights
+
+
+def _of_classes(class_weight: str | Mapping[int, float], labels: Tensor | None, y: Tensor) -> Tensor:
+    """The weight of each example's class (m,)."""
+    if labels is None or labels.dtype == torch.bool:
+        raise ValueError("class_weight needs one class for each example: give sample_weight instead")
+    counts = torch.bincount(labels, minlength=max(2, y.shape[-1])).double()
+    if isinstance(class_weight, str):
+        table = len(labels) / (counts.gt(0).sum() * counts.clamp(min=1))
+    else:
+        table = torch.ones_like(counts)
+        for index, weight in class_weight.items():
+            if index >= len(counts) or not counts[index]:
+                there = ", ".join(map(str, counts.nonzero().flatten().tolist()))
+                raise ValueError(f"class_weight names class {index}, of which there is no example: there are {there}")
+            table[index] = weight
+    return table.to(y.dtype)[labels]
+
+
+def _smoothed(y: Tensor, labels: Tensor | None, epsilon: float) -> Tensor:
+    if (labels is not None and labels.dtype == torch.bool) or (y.shape[-1] == 1 and labels is not None):
+        return (1 - epsilon) * y + epsilon / 2
+    rounding = 8 * torch.finfo(y.dtype).eps
+    shares = bool(((y >= -rounding).all(-1) & ((y.sum(-1) - 1).abs() <= max(1e-3, rounding))).all())
+    if not shares:
+        raise ValueError("label_smoothing is for classes, and y holds values: leave it away")
+    return (1 - epsilon) * y + epsilon / y.shape[-1]
