@@ -102,7 +102,9 @@ class Recipe:
     epochs: int = option(30, "passes over the training examples")
     batch_size: int = option(10, "examples a step")
     lr: Rate | None = option(
-        None, "learning rate η (default: 3, the book's, for sigmoid with quadratic; else 0.1)", float
+        None,
+        "learning rate η (default: the optimizer's; of sgd 3, the book's, for sigmoid with quadratic, else 0.1)",
+        float,
     )
     optimizer: str | Optimiser = option(
         "sgd", f"{', '.join(OPTIMISERS)}; with options: 'adam(weight_decay=0.01)'", metavar="RULE"

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from bp_torch.cli.options import FIELDS, typed_option
+from bp_torch.cli.options import FIELDS, PARTS, typed_option
 from bp_torch.cli.streams import say
 from bp_torch.runs.pictures import shortened
 from bp_torch.runs.quality import OfClasses, OfValues
@@ -20,7 +20,7 @@ def as_options(message: str) -> str:
     message = re.sub(r"\btorch\.(?=b?float)", "", message).replace(" a smaller lr", " a smaller --lr")
     name, must, rest = message.partition(" must ")
     option = CALLED.get(name, name)
-    return f"--{option.replace('_', '-')}{must}{rest}" if must and option in FIELDS else message
+    return f"--{option.replace('_', '-')}{must}{rest}" if must and option in (*FIELDS, *PARTS) else message
 
 
 SETTING = re.compile(r"""\b(\w+)=(?:'([\w-]+)'|"([\w-]+)"|(\d+))(?!\w)""")
@@ -32,7 +32,7 @@ def _as_option(found: re.Match[str]) -> str:
     return typed_option(name, next(filter(None, values))) if name in FIELDS else found[0]
 
 
-CALLED = {"root": "data_dir"}
+CALLED = {"root": "data_dir", "rate": "lr"}
 """Settings that an option calls otherwise."""
 
 

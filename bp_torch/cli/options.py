@@ -1,7 +1,7 @@
 """Options from the fields of `Config` and `Recipe`: what a field is called, takes and means stands there alone."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,20 @@ from bp_torch.runs.config import Config
 
 FIELDS = {each.name: each for each in (*fields(Config), *fields(Recipe)) if "help" in each.metadata}
 DATA = ("dataset", "data_dir", "target")
+PARTS = ("weight_decay", "schedule", "warmup")
+"""Options that name a part of a field: see `parts`."""
+
+
+def number_or_text(text: str) -> float | str:
+    """A rate is a number, or a schedule's text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+TYPES: dict[str, Callable[[str], Any]] = {"lr": number_or_text}
+"""What reads an option's text where it is not the field's kind."""
 
 
 def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, default: str | None = None) -> None:
@@ -29,11 +43,11 @@ def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, d
             continue
         if default is not None:
             help_ = f"{help_.split(' (default')[0]} (default: {default})"
-        elif each.default not in (None, MISSING) and "default" not in help_:
+        elif each.default not in (None, (), MISSING) and "default" not in help_:
             help_ += f" (default: {each.default:g})" if kind is float else f" (default: {each.default})"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            type=kind,
+            type=TYPES.get(name, kind),
             default=argparse.SUPPRESS,
             metavar=each.metadata["metavar"],
             help=help_,
@@ -47,7 +61,7 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 def typed_option(name: str, value: object = None) -> str:
     """How the option of a field is typed, for a message: --batch-size; with a value that is a flag, --regression."""
-    if not isinstance(FIELDS[name].metadata["help"], str):
+    if name in FIELDS and not isinstance(FIELDS[name].metadata["help"], str):
         return f"--{value}"
     return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [str(value)])])
 

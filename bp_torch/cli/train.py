@@ -4,36 +4,30 @@ Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic
 """
 
 import argparse
-import math
-import re
 import signal
-import textwrap
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from bp_torch.cli import parts
 from bp_torch.cli.main import typed
-from bp_torch.cli.messages import counted, figures, times
+from bp_torch.cli.messages import counted
 from bp_torch.cli.options import add_fields, given, typed_option
 from bp_torch.cli.signals import held_back, terminable
 from bp_torch.cli.streams import say
+from bp_torch.cli.telling import introduce, introduce_table, of_divergence, tell_quality, tell_times
 from bp_torch.data import named
 from bp_torch.errors import DivergenceError
 from bp_torch.insight.check import check
 from bp_torch.runs import config as configuration
-from bp_torch.runs import metrics, quality
 from bp_torch.runs import session as runs
 from bp_torch.runs.config import Config
 from bp_torch.runs.session import WEIGHTS, Session
 from bp_torch.saving.checkpoint import load_checkpoint
-from bp_torch.state import Position
-from bp_torch.training.loop import Record
 from bp_torch.training.progress import with_progress
 
-WHOLE = re.compile(r"-?(?:0|[1-9]\d*)")  # as a class of numbers is named, and no code such as 007 is
 EXAMPLES = [
     ["--dataset", "digits"],
     ["--dataset", "flowers.csv", "--target", "species"],
@@ -44,6 +38,7 @@ EXAMPLES = [
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_fields(parser)
+    parts.add_parts(parser)
     parser.add_argument("--check", action="store_true", help="first hold the gradients to differences of the cost")
     parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
     parser.add_argument(
@@ -57,18 +52,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _opened(options: argparse.Namespace) -> AbstractContextManager[Session]:
-    asked = given(options)
     if options.resume is None:
-        return runs.begin(Config.of(asked), options.out)
+        return runs.begin(Config.of(parts.asked(given(options), options).fields), options.out)
     if options.out is not None:
         raise ValueError("--resume goes on in the run's own folder: leave --out away")
     folder = Path(options.resume)
-    config = _moved(folder, configuration.read(folder), asked) if (folder / configuration.FILE).is_file() else None
+    config = _moved(folder, configuration.read(folder), options) if (folder / configuration.FILE).is_file() else None
     return runs.resume(folder, config)
 
 
-def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
+def _moved(folder: Path, config: Config, options: argparse.Namespace) -> Config:
     """The run's config, with its data where the command line says. Raises ValueError where that says otherwise else."""
+    asked, came_from = parts.asked(given(options), options, run=config.recipe)
     if asked.get("device") == "auto":
         asked = {**asked, "device": runs.device_of("auto")}
     wanted = Config.of({**config.settings(), **asked})
@@ -82,9 +77,11 @@ def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
     of_run, on_line = config.settings(), wanted.settings()
     for name in asked:
         if of_run[name] != on_line[name]:
+            told = [typed_option(each, getattr(options, each)) for each in came_from[name]]
+            has = "none" if of_run[name] is None else of_run[name]
             raise ValueError(
-                f"{typed_option(name, on_line[name])} contradicts the run in {folder}, which has {of_run[name]}: leave "
-                f"{typed_option(name, on_line[name]).split()[0]} away, or start a new run"
+                f"{' '.join(told)} contradicts the run in {folder}, which has {has}: leave "
+                f"{' and '.join(each.split()[0] for each in told)} away, or start a new run"
             )
     return config
 
@@ -92,9 +89,9 @@ def _moved(folder: Path, config: Config, asked: dict[str, Any]) -> Config:
 def _train(session: Session, options: argparse.Namespace) -> int:
     folder, config, net, data, _, position, earlier, _ = session
     epochs = config.recipe.epochs
-    _introduce(session)
+    introduce(session)
     if named.is_table(config.dataset):
-        _introduce_table(session, guessed=options.resume is None and "task" not in given(options))
+        introduce_table(session, guessed=options.resume is None and "task" not in given(options))
     if options.check:
         y = data.y[:20]
         check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
@@ -106,9 +103,9 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     with held_back() as signals:
         training = runs.train(session, stop=lambda: bool(signals))
         try:
-            records += with_progress(training, epochs, len(earlier), validation="test")
+            records += with_progress(training, epochs, len(earlier), validation="test", rate=callable(config.recipe.lr))
         except DivergenceError as error:
-            say(f"{typed('train')}: {_of_divergence(folder, error)}")
+            say(f"{typed('train')}: {of_divergence(session, error)}")
             return 1
         except BrokenPipeError:  # whoever read what is printed has gone: the session saves what was trained, and ends
             return 128 + signal.SIGPIPE
@@ -119,89 +116,8 @@ def _train(session: Session, options: argparse.Namespace) -> int:
             f"{folder / WEIGHTS}. To go on: {typed('train', '--resume', folder)}"
         )
         return 128 + signals[0]
-    _tell_times(folder, records, len(earlier), position)
-    _tell_quality(session, records)
+    tell_times(folder, records, len(earlier), position)
+    tell_quality(session, records)
     print(f"The run is in {folder}. Its curve: {folder / 'curve.png'}")
     print(f"A report of it: {typed('report', folder)}")
     return 0
-
-
-def _of_divergence(folder: Path, error: DivergenceError) -> str:
-    """Where the training stopped, what the run's folder holds, and what to do."""
-    kept = load_checkpoint(folder / WEIGHTS).position
-    whence = f"after batch {kept.batch} of" if kept.batch else "the start of"
-    return (
-        f"Training stopped in epoch {error.epoch}, batch {error.batch}: layer {error.layer}, counted from 0, is the "
-        f"first that is not finite ({error.what}). The run in {folder} keeps the weights from {whence} epoch "
-        f"{kept.epoch}. Start a new run with a smaller --lr than {error.lr:g}"
-    )
-
-
-def _introduce(session: Session) -> None:
-    """What is trained, on what, and how."""
-    folder, config, net, *_ = session
-    recipe = config.recipe
-    weights = config.init or ", ".join(dict.fromkeys(activation.init for activation in net.activations))
-    print(
-        f"{net.sizes}, {config.activation}, {net.activations[-1].name} outputs, {config.cost} cost, {weights} weights; "
-        f"η = {recipe.lr:g}, batches of {recipe.batch_size}, "
-        f"{counted(recipe.epochs, 'epoch')}; on {config.dataset}, "
-        f"{config.device}; run folder {folder}"
-    )
-    if config.init == "normal" and config.dataset == "mnist":
-        print(
-            "With weights from N(0, 1), the book's own, a digit may be learned late or never; --init scaled avoids it."
-        )
-
-
-def _introduce_table(session: Session, guessed: bool) -> None:
-    """What the target holds; guessed: whether its cells alone have said so."""
-    _, config, _, data, test, *_ = session
-    classes = data.classes or ()
-    kinds = f"{len(classes)} classes, {textwrap.shorten(', '.join(classes), 100)}" if classes else "real-valued"
-    print(f"{config.target}: {kinds}; {counted(len(data.x), 'row')} to train on, {len(test.x)} to test")
-    if guessed and len(classes) > 2 and all(map(WHOLE.fullmatch, classes)):
-        print(f"The whole numbers in {config.target} are taken for classes; if they are values, type --regression")
-    if unseen := [name for k, name in enumerate(classes) if not (test.y == k).any()]:
-        names = textwrap.shorten(", ".join(unseen), 100)
-        print(f"Classes without a row to test on: {names}. How well they are learned is not seen.")
-
-
-def _tell_times(folder: Path, records: list[Record], earlier: int, start: Position) -> None:
-    """The times of the epochs that were trained now, and of all; start: where the run stood before."""
-    whole = times(math.fsum(record.seconds for record in records), metrics.wall_seconds(folder))
-    count = len(records) - earlier
-    epochs = counted(count, "epoch")
-    if start == Position():
-        print(f"Trained for {epochs}: {whole}.")
-    else:
-        if count:
-            wall = metrics.wall_seconds(folder, after=earlier)
-            now = math.fsum(record.seconds for record in records[earlier:]) - start.seconds
-            print(f"Went on for {epochs}: {times(now, None if wall is None else wall - start.seconds)}.")
-        print(f"All {len(records)} epochs of the run: {whole}.")
-
-
-def _tell_quality(session: Session, records: list[Record]) -> None:
-    """How good the network is at the end, and that the best epoch is no measure of it."""
-    _, config, net, _, test, *_ = session
-    names = quality.class_names(net, test.classes)
-    try:
-        first, more = figures(quality.of(net, test), names, config.target)
-    except ImportError as error:  # training needs none of it
-        first, more = f"no more than the cost, since {error.name} is not installed", []
-    cost = records[-1].validation_cost
-    print(f"At the end, on the {counted(len(test.x), 'test example')}: {first}, cost {cost:.5f}", *more, sep="\n  ")
-    if records[-1].validation_accuracy is None:
-        best = min(records, key=lambda record: (record.validation_cost or 0.0, -record.epoch))
-        what = f"test cost {best.validation_cost:.5f}"
-    else:
-        best = max(records, key=lambda record: (record.validation_accuracy or 0.0, record.epoch))
-        what = f"accuracy {best.validation_accuracy:.2%}"
-    if best is records[-1]:
-        print("  no epoch before was better")
-    else:
-        print(
-            f"  the best epoch was {best.epoch}, {what}: it is the best on these very examples, which flatters it, and "
-            "its weights are not kept; docs/guide.md says how to keep the best (Training, and when to stop)"
-        )

@@ -145,9 +145,11 @@ def train(session: Session, stop: Callable[[], bool] = lambda: False) -> Iterato
 
 def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
     folder, config, net, data, test, position, earlier, status = session
-    recipe, batches = config.recipe, -(-len(data.x) // config.recipe.batch_size)
-    between = max(1, round(config.checkpoint_every * batches))  # batches between two checkpoints
-    part = min(engines.batches_in(SECONDS_A_STOP, net, recipe.batch_size), between)
+    recipe = config.recipe
+    of_a_step = recipe.batch_size * recipe.accumulate
+    steps = -(-len(data.x) // of_a_step)
+    between = max(1, round(config.checkpoint_every * steps))  # steps between two checkpoints
+    part = min(engines.batches_in(SECONDS_A_STOP, net, of_a_step), between)
     records, saved = list(earlier), position
     written = turned = time.perf_counter()
     before = position.seconds  # of an epoch that an earlier session began

@@ -61,29 +61,31 @@ def fit(
     )
     if monitor == "validation_accuracy" and any(labels_of(y) is None for _, y in (data, validation or data)):
         raise ValueError("monitor='validation_accuracy' needs classes as targets, not values: take 'validation_cost'")
-    displayed = with_progress(records, recipe.epochs, 0 if start is None else start.epoch - 1)
+    done = 0 if start is None else start.epoch - 1
+    displayed = with_progress(records, recipe.epochs, done, rate=callable(recipe.lr))
     return list(early_stopping(displayed, net, monitor, patience, restore_best) if watched else displayed)
 
 
 def with_progress(
-    records: Iterable[Record], epochs: int, done: int = 0, validation: str = "validation"
+    records: Iterable[Record], epochs: int, done: int = 0, validation: str = "validation", rate: bool = False
 ) -> Iterator[Record]:
     """Passes the records through, each displayed on a bar on a terminal (stderr), else on a line of its own (stdout).
 
-    done: epochs of a run that goes on. validation: what the validation data is called. A record in the midst of an
-    epoch is not displayed.
+    done: epochs of a run that goes on. validation: what the validation data is called. rate: displays η, too. A record
+    in the midst of an epoch is not displayed.
     """
     if _on_a_terminal():
         with tqdm(total=epochs, initial=done, unit="epoch") as bar:
             for record in records:
                 if record.whole:
-                    bar.set_postfix_str(_figures(record, validation), refresh=False)
+                    bar.set_postfix_str(_figures(record, validation, rate), refresh=False)
                     bar.update()
                 yield record
     else:
         for record in records:
             if record.whole:
-                print(f"epoch {record.epoch:{len(str(epochs))}}/{epochs}  {_figures(record, validation)}", flush=True)
+                of_all = f"{record.epoch:{len(str(epochs))}}/{epochs}"
+                print(f"epoch {of_all}  {_figures(record, validation, rate)}", flush=True)
             yield record
 
 
@@ -95,12 +97,14 @@ def _on_a_terminal() -> bool:
         return False
 
 
-def _figures(record: Record, validation: str) -> str:
+def _figures(record: Record, validation: str, rate: bool) -> str:
     parts = [f"cost {record.cost:.5f}"]
     if record.validation_cost is not None:
         parts.append(f"{validation} cost {record.validation_cost:.5f}")
     if record.validation_accuracy is not None:
         parts.append(f"{validation} accuracy {record.validation_accuracy:.2%}")
+    if rate:
+        parts.append(f"η {record.lr:.3g}")
     parts.append(f"{record.seconds:.2f} s of training")
     parts.append(f"{record.examples_per_second:,.0f} examples/s")
     return "  ".join(parts)

@@ -265,7 +265,7 @@ CONFIGS: list[tuple[object, str]] = [
         for name in ("epochs", "batch_size", "seed")
         for value in ("3", 1.5, True, [3])
     ),
-    ({"dataset": "digits", "lr": "3"}, "lr is '3', not a number"),
+    ({"dataset": "digits", "lr": "3"}, "lr must be a number or a schedule, and '3' is none"),
     ({"dataset": "digits", "checkpoint_every": {}}, "checkpoint_every is {}, not a number"),
     ({"dataset": "digits", "dtype": "int8"}, "unknown dtype 'int8'"),
     ({"dataset": "digits", "dtype": ["float32"]}, "dtype is ['float32'], not text"),
