@@ -8,7 +8,7 @@ from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight import per_example
 from bp_torch.insight.check import Check, check
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
-from bp_torch.optimisers import OPTIMISERS, SGD, Adagrad, Adam, AdamW, RMSprop
+from bp_torch.optimisers import OPTIMISERS, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, RMSprop
 from bp_torch.recipe import Recipe
 from bp_torch.saving.checkpoint import Checkpoint, load, load_checkpoint, save
 from bp_torch.schedules import SCHEDULES
@@ -27,9 +27,11 @@ __all__ = [
     "SCHEDULES",
     "SGD",
     "Activation",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "BackpropTrace",
     "Check",
     "Checkpoint",
@@ -39,6 +41,8 @@ __all__ = [
     "DivergenceError",
     "EngineError",
     "Layer",
+    "Lion",
+    "NAdam",
     "Network",
     "Position",
     "RMSprop",

@@ -60,6 +60,13 @@ def within(what: str, value: object, low: float, high: float = math.inf) -> floa
     return float(value)
 
 
+def flag(what: str, value: object) -> bool:
+    """`value` as a bool, if it is True or False, of NumPy's kind too."""
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's is called so, before its version 2 and after
+        raise ValueError(f"{what} must be True or False, not {value!r}")
+    return bool(value)
+
+
 def share(what: str, value: object) -> float:
     """`value` as a float, if it is a number between 0 and 1, neither of them included."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < _float(value) < 1:

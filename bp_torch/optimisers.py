@@ -1,67 +1,18 @@
 """OPTIMISERS: how a step changes a parameter by its gradient, one entry each: what is kept for it, and the rule.
 
-Names, meanings and defaults are torch.optim's, and the tests hold each entry to it. A rule is elementwise and pure:
-(w, g, *slots, *numbers) -> (w, *slots), where g is ∂C/∂w, the slots are tensors like w that the rule keeps for it, and
-the numbers are the step's scalars. These are computed for many steps at once, in float64, from the rate η and the
-step's number t (from 1) alone: a rule has no counter. To add one, add one entry.
+Names, meanings and defaults are torch.optim's, and the tests hold each entry to it; Lion is as it was published. What a
+rule is made of is told in `updates`; Adam and its kin stand in `adam`. To add one, add one entry.
 """
 
-from dataclasses import dataclass, fields, replace
+import math
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from torch import Tensor
 
 from bp_torch import checks, choices
-
-Numbers = tuple[Tensor | float, ...]
-
-Updated = tuple[Tensor, ...]
-"""The new w and the new slots, in the order in which they came."""
-
-
-class Optimiser:
-    """What the entries share. Each is a frozen dataclass: its fields are its options.
-
-    name: how `train`, files and messages refer to it. rate: η where none is given; None: what fits the network.
-    """
-
-    name: ClassVar[str]
-    rate: ClassVar[float | None] = None
-    weight_decay: float
-
-    def with_decay(self, factor: float) -> "Optimiser":
-        """The same with a weight_decay so many times as large."""
-        return replace(self, weight_decay=self.weight_decay * factor)  # pyright: ignore[reportArgumentType]
-
-    @property
-    def slots(self) -> tuple[tuple[str, float], ...]:
-        """The tensors kept for each parameter: what they are called, and what they are filled with at first."""
-        return ()
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether w ← w − η ∂C/∂w is all of it: BP3 and BP4 then change b and w in place, and no gradient exists."""
-        return False
-
-    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
-        """The scalars of the steps t (steps,), in float64, for the rate η: each like t, or one number for all.
-
-        rate: one for all, or one a step (steps,).
-        """
-        raise NotImplementedError
-
-    def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
-        """The rule: `rest` are the slots, then the numbers."""
-        raise NotImplementedError
-
-    def __str__(self) -> str:
-        """The entry as text that `optimiser` reads."""
-        return choices.written(self.name, self)
-
-
-def _decayed(w: Tensor, g: Tensor, decay: Tensor, weight_decay: float) -> Tensor:
-    """g + λw: weight decay as the gradient of ½λ‖w‖², biases included."""
-    return g + decay * w if weight_decay else g
+from bp_torch.adam import Adam, Adamax, AdamW, NAdam
+from bp_torch.updates import Numbers, Optimiser, Updated, decayed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +30,9 @@ class SGD(Optimiser):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        checks.within("momentum", self.momentum, 0, 1)
-        checks.within("dampening", self.dampening, 0, 1)
-        checks.within("weight_decay", self.weight_decay, 0)
+        self._within(0, 1, "momentum", "dampening")
+        self._within(0, math.inf, "weight_decay")
+        self._either("nesterov")
         if self.nesterov and (not self.momentum or self.dampening):
             raise ValueError("nesterov=True needs a momentum and no dampening: bp.SGD(momentum=0.9, nesterov=True)")
 
@@ -102,69 +53,11 @@ class SGD(Optimiser):
     def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
         if not self.momentum:
             rate, decay = rest
-            return (w - rate * _decayed(w, g, decay, self.weight_decay),)
+            return (w - rate * decayed(w, g, decay, self.weight_decay),)
         v, rate, decay, momentum, kept, taken = rest
-        g = _decayed(w, g, decay, self.weight_decay)
+        g = decayed(w, g, decay, self.weight_decay)
         v = kept * v + taken * g
         return w - rate * (g + momentum * v if self.nesterov else v), v
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adam(Optimiser):
-    """Adam, as torch.optim.Adam: m and v are running means of g and g², w ← w − η m̂ / (√v̂ + ε).
-
-    m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) undo that both begin at 0. Source: D. Kingma and J. Ba, "Adam: A Method for
-    Stochastic Optimization" (2015), algorithm 1.
-    """
-
-    name: ClassVar[str] = "adam"
-    rate: ClassVar[float | None] = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", checks.betas(self.betas))
-        checks.within("eps", self.eps, 0)
-        checks.within("weight_decay", self.weight_decay, 0)
-
-    @property
-    def slots(self) -> tuple[tuple[str, float], ...]:
-        return ("exp_avg", 0.0), ("exp_avg_sq", 0.0)
-
-    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
-        b1, b2 = self.betas
-        return rate / (1 - b1**t), (1 - b2**t) ** -0.5, b1, 1 - b1, b2, 1 - b2, self.eps, self._decay(rate)
-
-    def _decay(self, rate: Tensor | float) -> Tensor | float:
-        return self.weight_decay
-
-    def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
-        m, v, step, unbias, b1, of_g, b2, of_square, eps, decay = rest
-        w, g = self._after_decay(w, g, decay)
-        m = b1 * m + of_g * g
-        v = b2 * v + of_square * g * g
-        return w - step * m / (unbias * v.sqrt() + eps), m, v
-
-    def _after_decay(self, w: Tensor, g: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
-        return w, _decayed(w, g, decay, self.weight_decay)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdamW(Adam):
-    """Adam with its weight decay beside the gradient: w ← w − ηλw first, as torch.optim.AdamW.
-
-    Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
-    """
-
-    name: ClassVar[str] = "adamw"
-    weight_decay: float = 1e-2
-
-    def _decay(self, rate: Tensor | float) -> Tensor | float:
-        return 1 - rate * self.weight_decay
-
-    def _after_decay(self, w: Tensor, g: Tensor, decay: Tensor) -> tuple[Tensor, Tensor]:
-        return (w * decay if self.weight_decay else w), g
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,10 +77,9 @@ class RMSprop(Optimiser):
     centered: bool = False
 
     def __post_init__(self) -> None:
-        checks.within("alpha", self.alpha, 0, 1)
-        checks.within("eps", self.eps, 0)
-        checks.within("weight_decay", self.weight_decay, 0)
-        checks.within("momentum", self.momentum, 0, 1)
+        self._within(0, 1, "alpha", "momentum")
+        self._within(0, math.inf, "eps", "weight_decay")
+        self._either("centered")
 
     @property
     def slots(self) -> tuple[tuple[str, float], ...]:
@@ -201,7 +93,7 @@ class RMSprop(Optimiser):
 
     def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
         *slots, rate, alpha, of_g, eps, decay, momentum = rest
-        g = _decayed(w, g, decay, self.weight_decay)
+        g = decayed(w, g, decay, self.weight_decay)
         square = alpha * slots[0] + of_g * g * g
         kept, variance = [square], square
         if self.centered:
@@ -229,8 +121,7 @@ class Adagrad(Optimiser):
     eps: float = 1e-10
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            checks.within(each.name, getattr(self, each.name), 0)
+        self._within(0, math.inf, *(each.name for each in fields(self)))
 
     @property
     def slots(self) -> tuple[tuple[str, float], ...]:
@@ -241,12 +132,77 @@ class Adagrad(Optimiser):
 
     def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
         total, rate, eps, decay = rest
-        g = _decayed(w, g, decay, self.weight_decay)
+        g = decayed(w, g, decay, self.weight_decay)
         total = total + g * g
         return w - rate * g / (total.sqrt() + eps), total
 
 
-OPTIMISERS: dict[str, type[Optimiser]] = {entry.name: entry for entry in (SGD, Adam, AdamW, RMSprop, Adagrad)}
+@dataclass(frozen=True, kw_only=True)
+class Adadelta(Optimiser):
+    """Adadelta, as torch.optim.Adadelta: Δ = √(d + ε) / √(s + ε) g, w ← w − ηΔ; s and d are means of g² and of Δ².
+
+    Source: M. Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012), algorithm 1.
+    """
+
+    name: ClassVar[str] = "adadelta"
+    rate: ClassVar[float | None] = 1.0
+    rho: float = 0.9
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._within(0, 1, "rho")
+        self._within(0, math.inf, "eps", "weight_decay")
+
+    @property
+    def slots(self) -> tuple[tuple[str, float], ...]:
+        return ("square_avg", 0.0), ("acc_delta", 0.0)
+
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
+        return rate, self.rho, 1 - self.rho, self.eps, self.weight_decay
+
+    def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
+        square, of_changes, rate, rho, of_new, eps, decay = rest
+        g = decayed(w, g, decay, self.weight_decay)
+        square = rho * square + of_new * g * g
+        change = (of_changes + eps).sqrt() / (square + eps).sqrt() * g
+        of_changes = rho * of_changes + of_new * change * change
+        return w - rate * change, square, of_changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lion(Optimiser):
+    """Lion: w ← w − η (sign(β₁m + (1 − β₁) g) + λw), then m ← β₂m + (1 − β₂) g. Every step is of the size η.
+
+    Source: X. Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), algorithm 2; names and defaults are
+    those of its authors' program. torch.optim has no Lion.
+    """
+
+    name: ClassVar[str] = "lion"
+    rate: ClassVar[float | None] = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._put("betas", checks.betas(self.betas))
+        self._within(0, math.inf, "weight_decay")
+
+    @property
+    def slots(self) -> tuple[tuple[str, float], ...]:
+        return (("exp_avg", 0.0),)
+
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
+        b1, b2 = self.betas
+        return rate, b1, 1 - b1, b2, 1 - b2, self.weight_decay
+
+    def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
+        m, rate, b1, of_g, b2, of_new, decay = rest
+        change = decayed(w, (b1 * m + of_g * g).sign(), decay, self.weight_decay)
+        return w - rate * change, b2 * m + of_new * g
+
+
+_ENTRIES = (SGD, Adam, AdamW, RMSprop, Adagrad, Adamax, NAdam, Adadelta, Lion)
+OPTIMISERS: dict[str, type[Optimiser]] = {entry.name: entry for entry in _ENTRIES}
 
 
 def optimiser(choice: str | Optimiser) -> Optimiser:

@@ -12,8 +12,9 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from bp_torch import checks, factors
 from bp_torch.network import Network
-from bp_torch.optimisers import OPTIMISERS, SGD, Optimiser, optimiser
+from bp_torch.optimisers import OPTIMISERS, SGD, optimiser
 from bp_torch.schedules import Schedule, schedule
+from bp_torch.updates import Optimiser
 
 Rate = float | str | Schedule | Callable[[int], float]
 """η; a schedule of it, by the progress of the run, or its text; or a function of the epoch (from 1) that gives it."""

@@ -6,7 +6,7 @@ import torch
 
 from bp_torch import checks
 from bp_torch.network import Layer, Network
-from bp_torch.optimisers import Optimiser
+from bp_torch.updates import Optimiser
 
 Slots = tuple[tuple[Layer, ...], ...]
 """What an update rule keeps: for each of its slots, tensors like those of every layer."""

@@ -4,15 +4,37 @@ import copy
 import itertools
 import math
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import engine_cases
+import numpy
 import pytest
 import torch
 from torch import Tensor
 
 import bp_torch as bp
-from bp_torch.optimisers import OPTIMISERS, Optimiser, optimiser
+from bp_torch.optimisers import OPTIMISERS, optimiser
+from bp_torch.updates import Optimiser
+
+
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of X. Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), line by line."""
+
+    def __init__(self, parameters: Any, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0) -> None:
+        super().__init__(parameters, dict(lr=lr, betas=betas, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        assert closure is None
+        for group in self.param_groups:
+            b1, b2 = group["betas"]
+            for theta in group["params"]:
+                m, g = self.state[theta].get("exp_avg", torch.zeros_like(theta)), theta.grad
+                c = b1 * m + (1 - b1) * g
+                theta -= group["lr"] * (torch.sign(c) + group["weight_decay"] * theta)
+                self.state[theta]["exp_avg"] = b2 * m + (1 - b2) * g
+
 
 TORCHS: dict[str, Any] = {
     "sgd": torch.optim.SGD,
@@ -20,6 +42,10 @@ TORCHS: dict[str, Any] = {
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
+    "adamax": torch.optim.Adamax,
+    "nadam": torch.optim.NAdam,
+    "adadelta": torch.optim.Adadelta,
+    "lion": Lion,
 }
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in TORCHS),
@@ -33,6 +59,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("rmsprop", dict(alpha=0.9, eps=1e-4, weight_decay=0.1)),
     ("rmsprop", dict(momentum=0.9, centered=True)),
     ("adagrad", dict(lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.5, eps=1e-3)),
+    ("adam", dict(amsgrad=True, betas=(0.5, 0.6))),
+    ("adamw", dict(amsgrad=True, weight_decay=0.1)),
+    ("adamax", dict(betas=(0.8, 0.7), eps=1e-3, weight_decay=0.1)),
+    ("nadam", dict(betas=(0.99, 0.9), momentum_decay=2.5, weight_decay=0.1)),
+    ("nadam", dict(momentum_decay=0.0, decoupled_weight_decay=True, weight_decay=0.1)),
+    ("nadam", dict(betas=(0.0, 0.9))),
+    ("adadelta", dict(rho=0.5, eps=1e-3, weight_decay=0.1)),
+    ("lion", dict(betas=(0.6, 0.8), weight_decay=0.1)),
 ]
 each_rule = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda value: str(value))
 RATE = 0.05
@@ -43,7 +77,17 @@ def test_each_entry_is_held_to_torch() -> None:
     assert {name for name, _ in OPTIONS} == set(OPTIMISERS)
 
 
+@pytest.fixture
+def torch_in_float64() -> Iterator[None]:
+    """torch keeps NAdam's product of momenta in its default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
 @each_rule
+@pytest.mark.usefixtures("torch_in_float64")
 def test_fifty_steps_are_torchs(name: str, options: dict[str, Any]) -> None:
     """By our own gradients, filled into .grad; ragged batches, and a rate that changes midway."""
     case = engine_cases.QUICK[1]
@@ -199,12 +243,12 @@ def test_an_engine_that_lacks_a_rule_says_so(monkeypatch: pytest.MonkeyPatch) ->
 
 
 REFUSED: list[tuple[Any, str]] = [
-    ("adamm", "unknown optimizer 'adamm': choose one of sgd, adam, adamw, rmsprop, adagrad"),
+    ("adamm", "unknown optimizer 'adamm': choose one of sgd, adam, adamw, rmsprop, adagrad, adamax, nadam"),
     (None, "unknown optimizer None"),
     ("adam(", "as in adam(eps=1e-7), not 'adam('"),
     ("adam(0.1)", "as in adam(eps=1e-7)"),
     ("adam(eps=x)", "as in adam(eps=1e-7)"),
-    ("adam(lr=0.1)", "unknown option of adam 'lr': choose one of betas, eps, weight_decay"),
+    ("adam(lr=0.1)", "unknown option of adam 'lr': choose one of betas, eps, weight_decay, amsgrad"),
     ("adam(betas=0.9)", "betas must be two numbers"),
     ("adam(betas=(0.9, 1))", "betas[1] must be a number from 0 to below 1, not 1"),
     ("adam(betas=(-0.1, 0.9))", "betas[0] must be"),
@@ -214,6 +258,10 @@ REFUSED: list[tuple[Any, str]] = [
     ("sgd(nesterov=True)", "nesterov=True needs a momentum"),
     ("rmsprop(alpha=1.0)", "alpha must be"),
     ("adagrad(initial_accumulator_value=-1)", "initial_accumulator_value must be"),
+    ("adam(amsgrad=1)", "amsgrad must be True or False, not 1"),
+    ("nadam(momentum_decay=-1)", "momentum_decay must be"),
+    ("adadelta(rho=1)", "rho must be"),
+    ("lion(betas=(0.9, 1))", "betas[1] must be"),
 ]
 
 
@@ -232,11 +280,19 @@ def test_an_optimiser_is_its_text_and_pickles_and_copies(name: str, options: dic
     assert bp.Recipe(optimizer=str(rule)) == bp.Recipe(optimizer=rule)
 
 
+@each_rule
+def test_numbers_of_numpy_are_numbers(name: str, options: dict[str, Any]) -> None:
+    """They were kept as they came, and the text of "adam(eps=np.float64(0.001))" is read by nobody."""
+    of_numpy = {option: numpy.asarray(value)[()] for option, value in options.items()}
+    of_numpy |= {option: tuple(value) for option, value in of_numpy.items() if option == "betas"}
+    assert str(OPTIMISERS[name](**of_numpy)) == str(OPTIMISERS[name](**options))
+
+
 def test_the_rate_left_out_is_torchs_but_for_gradient_descent() -> None:
     from bp_torch.recipe import fitting_rate
 
     net = bp.Network.create([8, 5, 3])
-    for name in ("adam", "adamw", "rmsprop", "adagrad"):
+    for name in OPTIMISERS.keys() - {"sgd"}:
         parameter = torch.zeros(1)
         assert fitting_rate(net, optimiser(name)) == TORCHS[name]([parameter]).defaults["lr"]
     assert fitting_rate(net, bp.SGD()) == 3.0

@@ -15,8 +15,9 @@ from torch import Tensor
 from bp_torch.dropout import KEYS, mask
 from bp_torch.factors import checked as factors
 from bp_torch.factors import factor
-from bp_torch.optimisers import SGD, Optimiser
+from bp_torch.optimisers import SGD
 from bp_torch.recipe import Recipe, dropout_of, rule_of
+from bp_torch.updates import Optimiser
 
 Numbers = tuple[Tensor, ...]
 """The scalars of one step, each 0-D, of the parameters' dtype and on their device: a row of `numbers_table`."""
