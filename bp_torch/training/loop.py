@@ -35,7 +35,7 @@ from bp_torch.training.job import Job, Steps
 from bp_torch.training.plan import numbers_table, plan_of
 from bp_torch.training.precision import products_in
 from bp_torch.training.step import batch_cost
-from bp_torch.training.weighting import weighted
+from bp_torch.training.weighting import sample_weights, weighted, with_a_target
 
 EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at a time
 
@@ -73,12 +73,16 @@ class Record:
         return self.position.batch == 0
 
 
-class HeldOut(NamedTuple):
-    """Examples to validate on: x (m, n_0), the target matrix y (m, n_L), and what is right, as `labels_of` has it."""
+class Given(NamedTuple):
+    """Examples as they were given: x (m, n_0), the target matrix y (m, n_L), and what is right, as `labels_of` has it.
+
+    known: which of the rows that were given these are (rows,); None: all.
+    """
 
     x: Tensor
     y: Tensor
     labels: Tensor | None
+    known: Tensor | None
 
 
 @takes_settings
@@ -96,7 +100,7 @@ def train(
     """Mini-batch stochastic gradient descent: changes `net` in place and yields a `Record` after every epoch.
 
     data, validation: (x, y) of the network's dtype and on its device; x (m, n_0), y class indices (m,) or a matrix
-        (m, n_L).
+        (m, n_L). A class index of −100 is no target, as in torch's cross_entropy: its example is left out.
     sample_weight: what each example counts for (m,), 0 or more: C = Σ w_x C_x / Σ w_x over each batch, as in
         scikit-learn. An example of weight 0 is left out.
     every: yields a record after every so many batches within an epoch, too: a place to save and to stop in an epoch
@@ -119,14 +123,15 @@ def train(
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
     with _memory("the targets as a matrix", "train on fewer examples"):
-        x, y, labels = _pair("data", data, net)
+        x, y, labels, known = _pair("data", data, net)
         held_out = None if validation is None else _finite(_pair("validation", validation, net))
     if held_out and labels is None:  # real-valued targets; the few held out may happen to be zeros and ones
         held_out = held_out._replace(labels=None)
     elif held_out and labels is not None and labels.dtype == torch.bool:  # as may those of several labels have one each
         held_out = held_out._replace(labels=held_out.y > 0.5)
     position = checked_position("start", start)
-    x, y, weights = weighted(x, y, labels, sample_weight, recipe.class_weight, recipe.label_smoothing)
+    counts = None if sample_weight is None else sample_weights(sample_weight, x, known)
+    x, y, weights = weighted(x, y, labels, counts, recipe.class_weight, recipe.label_smoothing)
     recipe = replace(with_rate(recipe, net), batch_size=min(recipe.batch_size * recipe.accumulate, len(x)))
     plan = plan_of(recipe, len(net.layers), len(x), weights is not None)
     job = Job(started(net, rule_of(recipe), position), (x, y), recipe, plan, weights)
@@ -149,19 +154,22 @@ def _startable(start: Position, job: Job) -> Position:
     return start
 
 
-def _pair(name: str, pair: object, net: Network) -> HeldOut:
+def _pair(name: str, pair: object, net: Network) -> Given:
     """A checked pair."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"{name} must be a pair (x, y), not {type(pair).__name__}")
     x = checks.examples(pair[0], net.sizes[0], net.layers[0].w)
     if x.ndim != 2:
         raise ValueError(f"{name}: x must have the shape (m, {net.sizes[0]}) to train on, not {tuple(x.shape)}")
-    y, output = checks.targets(pair[1], x, net.sizes[-1], net.layers[0].w), net.activations[-1]
+    known, given = with_a_target(pair[1]), pair[1]
+    if known is not None and known.shape == x.shape[:1]:
+        x, given = x[known], given[known]
+    y, output = checks.targets(given, x, net.sizes[-1], net.layers[0].w), net.activations[-1]
     checks.reached(name, y, output.reach, output.name, net.cost_function.sums_to_one)
-    return HeldOut(x, y, labels_of(pair[1]))
+    return Given(x, y, labels_of(given), known)
 
 
-def _finite(held_out: HeldOut) -> HeldOut:
+def _finite(held_out: Given) -> Given:
     """The pair itself, if its values are finite: training would never meet those that aren't."""
     for name, tensor in (("x", held_out.x), ("y", held_out.y)):
         if not tensor.isfinite().all():
@@ -170,7 +178,7 @@ def _finite(held_out: HeldOut) -> HeldOut:
     return held_out
 
 
-def _records(job: Job, held_out: HeldOut | None, every: int, start: Position) -> Iterator[Record]:
+def _records(job: Job, held_out: Given | None, every: int, start: Position) -> Iterator[Record]:
     recipe, net, m = job.recipe, job.state.net, len(job.data[0])
     batches, device = len(job.batch_sizes), job.data[0].device.type
     with own_dtype(device), _memory_of_a_step(job, start.epoch, start.batch):
@@ -288,7 +296,7 @@ def _memory(what: str, advice: str) -> Iterator[None]:
         raise EngineError(f"the memory does not hold {what}: {advice} ({reason(error)})") from error
 
 
-def _evaluated(net: Network, held_out: HeldOut, epoch: int) -> tuple[float, float | None]:
+def _evaluated(net: Network, held_out: Given, epoch: int) -> tuple[float, float | None]:
     """The cost and the accuracy after this epoch."""
     advice = f"validate on fewer examples. The network holds the weights from the end of epoch {epoch}"
     with _memory(f"the validation of {len(held_out.x):,} examples", advice):
@@ -296,9 +304,9 @@ def _evaluated(net: Network, held_out: HeldOut, epoch: int) -> tuple[float, floa
 
 
 @torch.inference_mode()
-def _evaluate(net: Network, held_out: HeldOut) -> tuple[float, float | None]:
+def _evaluate(net: Network, held_out: Given) -> tuple[float, float | None]:
     """Chunk by chunk, so that memory does not grow with the examples; the host waits for the device once or twice."""
-    x, y, labels = held_out
+    x, y, labels, _ = held_out
     rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * sum(net.sizes)))
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     hits = torch.zeros((), dtype=torch.int64, device=x.device)

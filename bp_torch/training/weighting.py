@@ -12,6 +12,9 @@ from torch import Tensor
 
 from bp_torch.errors import reason
 
+NO_TARGET = -100
+"""The class index of an example that has no target: torch's ignore_index."""
+
 
 class Examples(NamedTuple):
     """What is trained on: x (m, n_0), the target matrix y (m, n_L), and weights (m,), if not all are one."""
@@ -25,21 +28,20 @@ def weighted(
     x: Tensor,
     y: Tensor,
     labels: Tensor | None,
-    sample_weight: Any = None,
+    weights: Tensor | None = None,
     class_weight: str | Mapping[int, float] | None = None,
     label_smoothing: float = 0.0,
 ) -> Examples:
     """The examples as they enter training.
 
-    labels: as `labels_of` has them. sample_weight: (m,), of examples. class_weight: of classes, 1 where none is named;
-    "balanced" is m / (classes · examples of the class), as in scikit-learn. It multiplies sample_weight.
+    labels: as `labels_of` has them. weights: as `sample_weights` gives them. class_weight: of classes, 1 where one is
+    not named; "balanced" is m / (classes · examples of the class), as in scikit-learn. It multiplies the weights.
     label_smoothing: ε. Targets that are one class of K become (1 − ε) y + ε/K, as in torch's CrossEntropyLoss, and
     labels of which each is true or false (1 − ε) y + ε/2. Source: C. Szegedy et al., "Rethinking the Inception
     Architecture for Computer Vision" (2016), section 7.
 
     Raises ValueError for weights that can't be used, a class that is not there, and targets without classes.
     """
-    weights = None if sample_weight is None else _checked(sample_weight, x)
     if class_weight is not None:
         of_classes = _of_classes(class_weight, labels, y)
         weights = of_classes if weights is None else weights * of_classes
@@ -55,19 +57,31 @@ def weighted(
     return Examples(x, y, None if bool((weights == 1).all()) else weights.contiguous())
 
 
-def _checked(sample_weight: Any, x: Tensor) -> Tensor:
-    """The weights of the examples, of the dtype and on the device of x."""
+def with_a_target(y: object) -> Tensor | None:
+    """Which class indices (m,) are a target: those that are not `NO_TARGET`; None: all, or none of them."""
+    if not isinstance(y, Tensor) or y.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8) or y.ndim != 1:
+        return None
+    known = y != NO_TARGET
+    return known if bool(known.any()) and not bool(known.all()) else None
+
+
+def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
+    """The weights of the examples x (m, n_0), as (m,), of their dtype and on their device.
+
+    given: a number for each row that was given, of which `known` says which x are; None: all. Raises ValueError.
+    """
+    rows = len(x) if known is None else len(known)
     try:
-        weights = torch.as_tensor(sample_weight, dtype=x.dtype, device=x.device).clone()
+        weights = torch.as_tensor(given, dtype=x.dtype, device=x.device).clone()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"sample_weight must be {len(x)} numbers, one an example ({reason(error)})") from error
-    if weights.shape != (len(x),):
-        raise ValueError(f"sample_weight must be {len(x)} numbers, one an example, not of shape {tuple(weights.shape)}")
+        raise ValueError(f"sample_weight must be {rows} numbers, one an example ({reason(error)})") from error
+    if weights.shape != (rows,):
+        raise ValueError(f"sample_weight must be {rows} numbers, one an example, not of shape {tuple(weights.shape)}")
     bad = ~weights.isfinite() | (weights < 0)
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
         raise ValueError(f"sample_weight[{row}] is {weights[row].item():g}: weights must be finite and at least 0")
-    return weights
+    return weights if known is None else weights[known]
 
 
 def _of_classes(class_weight: str | Mapping[int, float], labels: Tensor | None, y: Tensor) -> Tensor:
