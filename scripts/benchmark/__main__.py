@@ -17,6 +17,7 @@ from typing import Any
 import charts
 import gradient_norms
 import measure
+import memory
 import tables
 import torch
 
@@ -28,8 +29,10 @@ EXAMPLE = """examples:
   python scripts/benchmark --shape book --threads 2
   python scripts/benchmark --shape cuda --device cuda
 """
+ADAM = [name for name, shape in measure.SHAPES.items() if shape.optimizer == "adam"]
 SETS = {
-    "cpu": ["book", "book100", "medium", "ciresan"],
+    "cpu": ["book", "book100", "medium", "ciresan", "small", "table", *ADAM],
+    "adam": ADAM,
     "cuda": ["book", "medium", "ciresan", "wide"],
     "all": list(measure.SHAPES),
 }
@@ -90,6 +93,9 @@ def main() -> int:
     if options.memory:
         results["memory"] = _measured("memory", options, 0)
         print(tables.memory_table(results["memory"]))
+    if options.memory and device == "cpu":
+        results["adam_memory"] = [_measured(f"memory of {name}", options, 0) for name in memory.ADAM_PEERS]
+        print(tables.adam_memory_table(results["adam_memory"]))
     _write(out / f"{device}.json", results)
     charts.contenders(out / f"{device}.png", results["shapes"])
     machines = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("cpu*.json"))]
@@ -118,6 +124,8 @@ def _measured(part: str, options: argparse.Namespace, threads: int) -> Any:
         **{f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")},
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
+    if part.startswith("memory of "):
+        environment["MALLOC_MMAP_THRESHOLD_"] = "65536"  # what is let go of goes back to the system at once
     command = [sys.executable, __file__, "--part", part, "--device", options.device, "--repeats", str(options.repeats)]
     command += ["--threads", str(threads)]
     command += ["--steps", str(options.steps)] if options.steps else []
@@ -144,7 +152,9 @@ def _part(options: argparse.Namespace) -> Any:
     if options.part == "per-example":
         return gradient_norms.time_norms(options.device, options.repeats)
     if options.part == "memory":
-        return measure.memory(options.device)
+        return memory.of_steps(options.device)
+    if options.part.startswith("memory of "):
+        return memory.of_adam(options.part.removeprefix("memory of "))
     return measure.time_shape(options.part, options.device, options.repeats, options.steps)
 
 

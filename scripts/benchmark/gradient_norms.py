@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-import contenders
 import measure
+import memory
 import torch
+import torch_peers
 from torch import Tensor
 
 import bp_torch as bp
@@ -114,7 +115,7 @@ def _tuned(norms: Norms, job: Job, chunks: tuple[int, ...]) -> dict[int, tuple[f
 
 def _held(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, examples: int) -> int:
     """The peak of bytes for so many examples: that for these, which grows by nothing but the norms of the others."""
-    return measure.peak(lambda: run(x, y), str(x.device)) + (examples - len(x)) * x.element_size()
+    return memory.peak(lambda: run(x, y), str(x.device)) + (examples - len(x)) * x.element_size()
 
 
 def _seconds(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
@@ -149,12 +150,14 @@ def our_loop(job: Job) -> Norms:
 
 def autograd_loop(job: Job) -> Norms:
     """autograd of one example's cost after the other."""
-    model, _ = contenders.module_of(job)
+    model = torch_peers.module_of(job)
     parameters = list(model.parameters())
 
     def norms(x: Tensor, y: Tensor, chunk: int) -> Tensor:
         each = zip(x.split(1), y.split(1), strict=True)
-        return torch.stack([_norm(torch.autograd.grad(contenders.mean_cost(model(a), b), parameters)) for a, b in each])
+        return torch.stack(
+            [_norm(torch.autograd.grad(torch_peers.mean_quadratic(model(a), b), parameters)) for a, b in each]
+        )
 
     return norms
 
@@ -203,7 +206,7 @@ def opacus(job: Job) -> Norms:
     """Opacus' GradSampleModule: the gradients of a chunk in `grad_sample`, whose norms are then taken."""
     from opacus.grad_sample import GradSampleModule  # pyright: ignore[reportMissingImports] (an extra)
 
-    wrapped: Any = GradSampleModule(contenders.module_of(job)[0], loss_reduction="sum")
+    wrapped: Any = GradSampleModule(torch_peers.module_of(job), loss_reduction="sum")
     return _by_opacus(wrapped, lambda: _norm([p.grad_sample.flatten(1) for p in wrapped.parameters()], -1))
 
 
@@ -213,7 +216,7 @@ def opacus_ghost(job: Job) -> Norms:
         GradSampleModuleFastGradientClipping,
     )
 
-    wrapped = GradSampleModuleFastGradientClipping(contenders.module_of(job)[0], loss_reduction="sum")
+    wrapped = GradSampleModuleFastGradientClipping(torch_peers.module_of(job), loss_reduction="sum")
     return _by_opacus(wrapped, wrapped.get_norm_sample)
 
 
@@ -223,7 +226,7 @@ def _by_opacus(wrapped: Any, read: Callable[[], Tensor]) -> Norms:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of hooks on a module whose inputs need no gradient
             for a, b in zip(x.split(chunk), y.split(chunk), strict=True):
-                (contenders.mean_cost(wrapped(a), b) * len(a)).backward()
+                (torch_peers.mean_quadratic(wrapped(a), b) * len(a)).backward()
                 parts.append(read())
                 wrapped.zero_grad()
         return torch.cat(parts)

@@ -5,18 +5,22 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import charts
 import gradient_norms
 import measure
+import memory
 
 CLASSES = {"dtype": "float32", "tf32": "tf32", "bf16": "bf16"}
 
 
 def table(results: dict[str, Any]) -> str:
     """A shape's rows as Markdown: times, the ratio to bp's best of the class, the share of the rate of products."""
+    threads = results["threads"] if results["device"] == "cpu" else 1
     lines = [
         f"### {results['shape']}: {'-'.join(map(str, results['sizes']))}, batch {results['batch_size']}, "
-        f"{results['threads'] if results['device'] == 'cpu' else 1} "
-        f"{'threads' if results['device'] == 'cpu' and results['threads'] > 1 else 'thread'}",
+        f"{threads} {'threads' if threads > 1 else 'thread'}",
+        "",
+        f'{words(results)}. `engine="auto"` takes {results["auto"]}.',
         "",
         "| contender | class | µs a step: median | min | max | × bp's best | share of the products' rate | setup, s |",
         "|---|---|---|---|---|---|---|---|",
@@ -41,7 +45,16 @@ def table(results: dict[str, Any]) -> str:
         }
         lines += ["", "An epoch of 60,000, ms: " + ", ".join(f"{k} {ms:,.1f}" for k, ms in epochs.items() if ms < 1e9)]
     rates = ", ".join(f"{CLASSES[p]}: {statistics.median(r) / 1e9:,.0f} GFLOP/s" for p, r in results["rates"].items())
-    return "\n".join([*lines, "", f"Products of large square matrices in the same run, {rates}.", ""])
+    lines += ["", f"Products of large square matrices in the same run, {rates}."]
+    if results["shuffling"]:
+        lines[-1] += f" Shuffling: {statistics.median(results['shuffling']):,.1f} µs a step."
+    return "\n".join([*lines, ""])
+
+
+def words(shape: dict[str, Any]) -> str:
+    """The activations, the cost and the update rule of a shape."""
+    activations = " and ".join(dict.fromkeys([shape["hidden"], shape["output"]]))
+    return f"{charts.RULES[shape['optimizer']]}, {activations}, {shape['cost'].replace('_', ' ')}"
 
 
 def _median(row: dict[str, Any]) -> float:
@@ -56,6 +69,27 @@ def memory_table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|",
     ]
     lines += [f"| {row['batch_size']} | {row['name']} | {row['bytes'] / 1e6:,.1f} |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def adam_memory_table(rows: list[dict[str, Any]]) -> str:
+    parameters = rows[0]["parameters"] / 1e6
+    lines = [
+        f"### Memory of a step by Adam: {'-'.join(map(str, memory.ADAM.sizes))}, batch {rows[0]['batch_size']}",
+        "",
+        "| contender | peak beyond parameters, moments and data, MB | over the parameters |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {row['name']} | {row['bytes'] / 1e6:,.0f} | {row['bytes'] / row['parameters']:.2f} |"
+        for row in sorted(rows, key=lambda row: row["bytes"])
+    ]
+    lines += [
+        "",
+        f"The parameters take {parameters:,.0f} MB, as a whole gradient would, and the moments twice as much. Each",
+        "contender has a process to itself, in which it has run once before: the most that lay in memory (VmHWM) while",
+        f"it was set up and took {memory.STEPS} steps, less what lay there before and its own parameters and moments.",
+    ]
     return "\n".join([*lines, ""])
 
 
@@ -98,8 +132,9 @@ def report(out: Path) -> str:
         "# Benchmarks",
         "",
         "Written by `python scripts/benchmark`, whose rules stand at its head. All contenders take the same steps",
-        "from the same weights, in turns; only scikit-learn draws its own weights and order, and has another cost.",
-        "The columns:",
+        "from the same weights, in turns. Only scikit-learn can't always: its cost is the cross-entropy where ours is",
+        "quadratic with sigmoid outputs, and two classes have one output; there its weights are not compared.",
+        "plain SGD by bp: what the rule costs, by the same network trained without it. The columns:",
         "",
         "- class: what products are computed in. The weights are float32 in each class.",
         "- µs a step: the time of an epoch over its steps, shuffling and gathering included; median, least and most.",
@@ -123,6 +158,8 @@ def report(out: Path) -> str:
         parts += [f"![Contenders]({path.stem}.png)", "", *(table(each) for each in results["shapes"])]
         if "memory" in results:
             parts.append(memory_table(results["memory"]))
+        if "adam_memory" in results:
+            parts.append(adam_memory_table(results["adam_memory"]))
     if (out / "growth.png").exists():
         parts += ["## How the cost grows", "", "`python scripts/benchmark --growth`", "", "![Growth](growth.png)"]
     if (out / "per_example.json").exists():

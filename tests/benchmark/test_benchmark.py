@@ -10,10 +10,13 @@ from types import SimpleNamespace
 
 import contenders
 import gradient_norms
+import jax_peer
 import measure
+import memory
 import pytest
 import tables
 import torch
+import torch_peers
 from benchmark_program import benchmark
 from fake_gpu import fake_gpu
 
@@ -24,10 +27,14 @@ from bp_torch.training.batches import shuffled
 from bp_torch.training.engines.compiled import STEPS_CAPTURED
 from bp_torch.training.job import Job
 
+TINY = measure.Shape([12, 7, 5], 4, 1, steps=3, agree=20)
+CLASSES = dict(hidden="relu", output="softmax", cost="softmax_cross_entropy", compiled=False)
+VALUES = dict(hidden="tanh", output="identity", examples=8, compiled=False)
+
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(measure.SHAPES, "tiny", measure.Shape([12, 7, 5], 4, 1, steps=3, agree=20))
+    monkeypatch.setitem(measure.SHAPES, "tiny", TINY)
     monkeypatch.setattr(measure, "_product_rate", lambda precision, device: 1e9)
     monkeypatch.setattr(measure, "_peers", _quick_peers(measure._peers))
 
@@ -51,6 +58,44 @@ def test_every_contender_agrees_and_is_timed() -> None:
     text = tables.table(results)
     assert "### tiny: 12-7-5, batch 4" in text
     assert all(name in text for name in names)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("made", [CLASSES, VALUES], ids=["classes", "values"])
+def test_they_agree_by_every_rule_and_cost(made: dict, optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """scikit-learn among them, where its cost is the same; and plain SGD is timed beside another rule."""
+    monkeypatch.setitem(measure.SHAPES, "tiny", TINY._replace(optimizer=optimizer, lr=0.01, **made))
+    results = measure.time_shape("tiny", "cpu", repeats=1)
+    rows = {
+        row["name"]: row for row in results["rows"] if not (row["left_out"] or "").startswith("ModuleNotFoundError")
+    }
+    assert {"bp eager", "bp native", "torch autograd", "NumPy", "scikit-learn"} <= set(rows)
+    assert ("plain SGD by bp native" in rows) == (optimizer == "adam")
+    for name, row in rows.items():
+        assert row["error"] < (1e-3 if name == "scikit-learn" else 1e-5), row
+        assert len(row["times"]) == 1
+    assert tables.words(results).startswith("Adam" if optimizer == "adam" else "plain SGD")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_compiled_peer_agrees(optimizer: str) -> None:
+    job = measure.job_of(TINY._replace(optimizer=optimizer, lr=0.01, **CLASSES), "cpu", 80)
+    order = torch.arange(80)
+    compiled, plain = torch_peers.autograd_compiled(job), torch_peers.autograd(job)
+    for contender in (compiled, plain):
+        contender.epoch(order)
+    assert compiled.weights
+    assert plain.weights
+    assert measure._difference(compiled.weights(), plain.weights()) < 1e-5
+
+
+def test_two_classes_are_not_compared_with_scikit_learn() -> None:
+    """It has one output for them, so its weights are of other shapes."""
+    job = measure.job_of(TINY._replace(sizes=[12, 7, 2], **CLASSES), "cpu", 20)
+    assert contenders.sklearn_mlp(job).weights is None
 
 
 @pytest.mark.usefixtures("tiny")
@@ -120,11 +165,11 @@ def test_jax_on_the_cpu_is_not_timed_as_jax_on_cuda(monkeypatch: pytest.MonkeyPa
     _jax(monkeypatch, cpu=1)
     for device in ("cuda", "cuda:1"):
         with pytest.raises(RuntimeError, match=rf"JAX runs on cpu here, not on {device}: install jax\[cuda13\]"):
-            contenders.jax_device(torch.device(device))
-    assert contenders.jax_device(torch.device("cpu")).platform == "cpu"
+            jax_peer.jax_device(torch.device(device))
+    assert jax_peer.jax_device(torch.device("cpu")).platform == "cpu"
     _jax(monkeypatch, cpu=1, gpu=2)
-    assert contenders.jax_device(torch.device("cuda:1")).id == 1
-    assert contenders.jax_device(torch.device("cpu")).platform == "cpu"
+    assert jax_peer.jax_device(torch.device("cuda:1")).id == 1
+    assert jax_peer.jax_device(torch.device("cpu")).platform == "cpu"
 
 
 def test_what_is_measured_is_of_the_device_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,15 +181,19 @@ def test_what_is_measured_is_of_the_device_that_is_named(monkeypatch: pytest.Mon
         x = torch.zeros(4, 3, device="cuda:1")
         gradient_norms._held(lambda x, y: x, x, x, examples=4)
     assert asked == ["cuda:1"] * 3
-    monkeypatch.setattr(measure, "memory", lambda device: device)
+    monkeypatch.setattr(memory, "of_steps", lambda device: device)
     assert benchmark._part(Namespace(device="cuda:1", part="memory")) == "cuda:1"
     assert asked[3:] == ["1"]
+
+
+MADE = {"optimizer": "sgd", "hidden": "sigmoid", "output": "sigmoid", "cost": "quadratic", "auto": "native"}
+MADE |= {"shuffling": [0.5]}
 
 
 def test_a_gpu_gets_times_of_an_epoch() -> None:
     row = {"name": "bp graph", "precision": "dtype", "setup": 0.5, "times": [20.0], "left_out": None}
     results = {"shape": "book", "sizes": [2, 1], "batch_size": 10, "threads": 1, "device": "cuda", "operations": 16}
-    text = tables.table({**results, "rates": {"dtype": [1e8]}, "rows": [row]})
+    text = tables.table({**results, **MADE, "rates": {"dtype": [1e8]}, "rows": [row]})
     assert "An epoch of 60,000, ms: bp graph float32 120.0" in text  # 6,000 steps of 20 µs
 
 
@@ -162,7 +211,27 @@ def test_peak_counts_what_is_held_at_a_time() -> None:
         c = torch.empty(100, 1000)
         del b, c
 
-    assert measure.peak(work, "cpu") == 6_000_000
+    assert memory.peak(work, "cpu") == 6_000_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux counts it")
+def test_memory_of_a_process_is_the_most_at_a_time() -> None:
+    def work() -> None:
+        a = torch.ones(20_000_000)
+        del a
+        b = torch.ones(5_000_000)
+        del b
+
+    assert 75e6 < memory.resident_peak(work) < 90e6
+
+
+def test_the_memory_of_an_adam_step_is_beyond_what_a_contender_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "ADAM", TINY._replace(optimizer="adam", **CLASSES))
+    monkeypatch.setattr(memory, "resident_peak", lambda work: work() or 5000)
+    row = memory.of_adam("torch autograd")
+    assert row["parameters"] == 4 * (12 * 7 + 7 + 7 * 5 + 5)
+    assert row["bytes"] == 5000 - 3 * row["parameters"]
+    assert "| torch autograd | 0 | 6.54 |" in tables.adam_memory_table([row])
 
 
 def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +244,7 @@ def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "left_out": None,
     }
     shape = {"shape": "tiny", "sizes": [2, 1], "batch_size": 4, "threads": 1, "device": "cpu", "operations": 16}
-    results = {**shape, "rates": {"dtype": [1e8]}, "rows": [row, {**row, "name": "NumPy", "times": [4.0]}]}
+    results = {**shape, **MADE, "rates": {"dtype": [1e8]}, "rows": [row, {**row, "name": "NumPy", "times": [4.0]}]}
     monkeypatch.setattr(benchmark, "_measured", lambda *_: results)
     monkeypatch.setattr(sys, "argv", ["benchmark", "--shape", "book", "--out", str(tmp_path)])
     assert benchmark.main() == 0
@@ -190,7 +259,7 @@ def test_results_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--shape", "huge"], "unknown shape 'huge': choose one of cpu, cuda, all, book"),
+        (["--shape", "huge"], "unknown shape 'huge': choose one of cpu, adam, cuda, all, book"),
         (["--repeats", "0"], "--repeats must be a whole number of at least 1"),
         (["--device", "tpu"], "unknown device 'tpu'"),
     ],

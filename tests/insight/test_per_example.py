@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-import measure
+import memory
 import pytest
 import reference
 import torch
@@ -176,7 +176,7 @@ def test_memory_does_not_grow_with_the_examples(quantity: Callable[..., Tensor],
     m = 4000
     x, y = torch.full((m, 100), 0.5), torch.arange(m) % 10
     parameters = sum(t.numel() for layer in net.layers for t in layer)
-    assert measure.peak(lambda: quantity(net, x, y), "cpu") < m * parameters * 4 / 100  # 0.9 MB of 89 MB
+    assert memory.peak(lambda: quantity(net, x, y), "cpu") < m * parameters * 4 / 100  # 0.9 MB of 89 MB
 
 
 @each_quantity
