@@ -26,7 +26,8 @@ def keys_table(steps: int, rates: tuple[float, ...], seed: int, epoch: int) -> T
     keys = torch.randint(
         -(2**31), 2**31, shape, generator=generator("dropout", seed, epoch), dtype=torch.int64, device="cpu"
     )
-    thresholds = torch.tensor([round(rate * 2**32) - 2**31 for rate in dropping], dtype=torch.int64, device="cpu")
+    below = [min(round(rate * 2**32), 2**32 - 1) - 2**31 for rate in dropping]
+    thresholds = torch.tensor(below, dtype=torch.int64, device="cpu")
     return torch.cat([keys, thresholds.view(1, -1, 1).expand(steps, -1, 1)], 2).flatten(1).to(torch.int32)
 
 

@@ -17,7 +17,7 @@ NO_TARGET = -100
 
 
 class Examples(NamedTuple):
-    """What is trained on: x (m, n_0), the target matrix y (m, n_L), and weights (m,), if not all are one."""
+    """What is trained on: x (m, n_0), the target matrix y (m, n_L), and weights (m,), if not all are alike."""
 
     x: Tensor
     y: Tensor
@@ -42,6 +42,10 @@ def weighted(
 
     Raises ValueError for weights that can't be used, a class that is not there, and targets without classes.
     """
+    if weights is not None:
+        left = _counting(weights)
+        x, y, weights = x[left], y[left], _relative(weights[left])
+        labels = None if labels is None else labels[left]
     if class_weight is not None:
         of_classes = _of_classes(class_weight, labels, y)
         weights = of_classes if weights is None else weights * of_classes
@@ -49,12 +53,23 @@ def weighted(
         y = _smoothed(y, labels, label_smoothing)
     if weights is None:
         return Examples(x, y, None)
-    counted = weights > 0
-    if not bool(counted.all()):
-        if not bool(counted.any()):
-            raise ValueError("all weights of the examples are 0: nothing would be learned; give some of them a weight")
-        x, y, weights = x[counted], y[counted], weights[counted]
+    weights = _relative(weights).to(x.dtype)
+    left = _counting(weights)
+    x, y, weights = x[left], y[left], weights[left]
     return Examples(x, y, None if bool((weights == 1).all()) else weights.contiguous())
+
+
+def _counting(weights: Tensor) -> Tensor | slice:
+    """Which examples have a weight above 0."""
+    counted = weights > 0
+    if not bool(counted.any()):
+        raise ValueError("all weights of the examples are 0: nothing would be learned; give some of them a weight")
+    return slice(None) if bool(counted.all()) else counted
+
+
+def _relative(weights: Tensor) -> Tensor:
+    """Weights of which the largest is 1: their ratios alone count, and so they fit the network's dtype at any scale."""
+    return weights / weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def with_a_target(y: object) -> Tensor | None:
@@ -66,13 +81,16 @@ def with_a_target(y: object) -> Tensor | None:
 
 
 def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
-    """The weights of the examples x (m, n_0), as (m,), of their dtype and on their device.
+    """The weights of the examples x (m, n_0), as (m,), in float64 on their device.
 
     given: a number for each row that was given, of which `known` says which x are; None: all. Raises ValueError.
     """
     rows = len(x) if known is None else len(known)
     try:
-        weights = torch.as_tensor(given, dtype=x.dtype, device=x.device).clone()
+        weights = torch.as_tensor(given, device=x.device).detach()
+        if weights.is_complex() or weights.layout != torch.strided:
+            raise TypeError(f"not {weights.dtype} of layout {weights.layout}")
+        weights = weights.to(torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"sample_weight must be {rows} numbers, one an example ({reason(error)})") from error
     if weights.shape != (rows,):
@@ -85,7 +103,7 @@ def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
 
 
 def _of_classes(class_weight: str | Mapping[int, float], labels: Tensor | None, y: Tensor) -> Tensor:
-    """The weight of each example's class (m,)."""
+    """The weight of each example's class (m,), in float64."""
     if labels is None or labels.dtype == torch.bool:
         raise ValueError("class_weight needs one class for each example: give sample_weight instead")
     counts = torch.bincount(labels, minlength=max(2, y.shape[-1])).double()
@@ -98,7 +116,7 @@ def _of_classes(class_weight: str | Mapping[int, float], labels: Tensor | None, 
                 there = ", ".join(map(str, counts.nonzero().flatten().tolist()))
                 raise ValueError(f"class_weight names class {index}, of which there is no example: there are {there}")
             table[index] = weight
-    return table.to(y.dtype)[labels]
+    return _relative(table)[labels]
 
 
 def _smoothed(y: Tensor, labels: Tensor | None, epsilon: float) -> Tensor:
