@@ -532,7 +532,7 @@ def test_tiny_gradients_keep_their_direction() -> None:
     assert per_example.influence(net, (x, y), (x, y), similarity="cosine").diag().tolist() == pytest.approx([1] * 3)
 
 
-@pytest.mark.parametrize("lr", [10**400, math.inf, math.nan, 0, -1, "0.1", True])
+@pytest.mark.parametrize("lr", [10**400, math.inf, math.nan, 0, -1, True])
 def test_a_rate_that_is_none_is_one_sentence(lr: Any) -> None:
     with pytest.raises(ValueError, match="lr must be a positive, finite number"):
         bp.train(network(), (X, Y), lr=lr)

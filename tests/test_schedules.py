@@ -202,3 +202,11 @@ def test_a_schedule_without_a_rate_and_a_progress_that_is_none_are_refused() -> 
     for progress in (2, -0.1, math.nan):
         with pytest.raises(ValueError, match="a schedule is a function of the progress, from 0 to 1"):
             schedules.cosine(0.1)(progress)
+
+
+@pytest.mark.parametrize("lr", ["0.1", "cosin", "cosine(0)", ""])
+def test_a_text_that_is_no_rate_is_refused_with_the_schedules_there_are(lr: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"lr must be a number or a schedule, and '.*' is none: (unknown schedule|rate)"
+    ):
+        bp.Recipe(lr=lr)

@@ -87,10 +87,10 @@ def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
     """
     rows = len(x) if known is None else len(known)
     try:
-        weights = torch.as_tensor(given, device=x.device).detach()
-        if weights.is_complex() or weights.layout != torch.strided:
-            raise TypeError(f"not {weights.dtype} of layout {weights.layout}")
-        weights = weights.to(torch.float64)
+        values = given if isinstance(given, Tensor) else torch.as_tensor(given, dtype=torch.float64)
+        if values.is_complex() or values.layout != torch.strided:
+            raise TypeError(f"not {values.dtype} of layout {values.layout}")
+        weights = values.detach().to(x.device, torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"sample_weight must be {rows} numbers, one an example ({reason(error)})") from error
     if weights.shape != (rows,):

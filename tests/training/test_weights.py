@@ -24,7 +24,7 @@ def _train(net: bp.Network, data: Any, **settings: Any) -> bp.Record:
     return last
 
 
-def _same(net: bp.Network, other: bp.Network, rtol: float = 1e-12, atol: float = 1e-14) -> None:
+def _same(net: bp.Network, other: bp.Network, *, rtol: float = 1e-12, atol: float = 1e-14) -> None:
     for mine, theirs in zip(chain(*net.layers), chain(*other.layers), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=rtol, atol=atol)
 
@@ -92,6 +92,7 @@ def test_weights_of_one_are_no_weights() -> None:
     [
         list,
         tuple,
+        lambda values: [value / 10 for value in values],
         np.array,
         lambda values: np.array(values, dtype=np.int16),
         lambda values: np.array(values)[::-1][::-1],
