@@ -87,7 +87,7 @@ def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
     """
     rows = len(x) if known is None else len(known)
     try:
-        values = given if isinstance(given, Tensor) else torch.as_tensor(given, dtype=torch.float64)
+        values = given if isinstance(given, Tensor) else torch.as_tensor(given, dtype=torch.float64, device="cpu")
         if values.is_complex() or values.layout != torch.strided:
             raise TypeError(f"not {values.dtype} of layout {values.layout}")
         weights = values.detach().to(x.device, torch.float64)
