@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor
 
 EPSILON = 1e-6  # that torch.nn.utils.clip_grad_norm_ adds to the norm
-MULTIPLICATIONS_A_WEIGHT = 32  # what a pass over a gradient costs, in multiplications of a product, as measured
+MULTIPLICATIONS_A_WEIGHT = 24  # what a pass over a gradient costs, in multiplications of a product, as measured
 
 
 def pays(sizes: Sequence[int], m: int) -> bool:
