@@ -7,7 +7,6 @@ step's numbers, p0, p1, … the parameters, and v0, v1, … are what the step co
 What is printed computes what torch does, operation by operation and type by type; what can't be is an UnprintableError.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch.fx import Graph, Node
 
+from bp_torch.training.engines.native.memory import Matrix, Memory
 from bp_torch.training.engines.native.operations import (
     ARITHMETIC,
     COMPARISONS,
@@ -34,23 +34,10 @@ from bp_torch.training.engines.native.operations import (
     number,
     whole,
 )
-from bp_torch.training.engines.native.record import kind
+from bp_torch.training.engines.native.record import arguments, kind, shape_of
+from bp_torch.training.engines.native.updates import Update, adds_rows, updates
 
-NO_VALUES = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "size"}
-"""Arguments that say what a result is like, and not what is in it: the record holds the result's shape and dtype."""
-
-
-class Matrix(NamedTuple):
-    """A matrix in memory, its rows padded; a vector is a row.
-
-    transposed: seen as its transpose. packed: a column that is a row's memory.
-    """
-
-    name: str
-    rows: int
-    columns: int
-    transposed: bool = False
-    packed: bool = False
+NAMES = {torch.bool: "bool", torch.int32: "uint32_t"}  # of an element's type in C++
 
 
 class _Loop(NamedTuple):
@@ -63,10 +50,15 @@ class _Loop(NamedTuple):
 
 
 class Printer:
-    """Walks a graph once: `lines` are the statements of a batch, `layout` and `pointers` where its matrices lie."""
+    """Walks a graph once: `lines` are the statements of a batch, `memory` where its matrices lie."""
 
-    def __init__(self, graph: Graph, names: list[str], scalars: list[str], dtype: torch.dtype) -> None:
-        """names: of the batch's tensors, the first inputs of the graph. scalars: of the numbers after them."""
+    def __init__(
+        self, graph: Graph, names: list[str], scalars: list[str], dtype: torch.dtype, fuse: bool = True
+    ) -> None:
+        """names: of the batch's tensors, the first inputs of the graph. scalars: of the numbers after them.
+
+        fuse: whether an update runs on the tiles of the product that it begins with, or on a matrix of its own.
+        """
         nodes = list(graph.nodes)
         inputs = [node for node in nodes if node.op == "placeholder"]
         batch, rest = dict(zip(inputs, names, strict=False)), inputs[len(names) :]
@@ -76,47 +68,37 @@ class Printer:
         self._loop = _Loop()
         self._position = {node: k for k, node in enumerate(nodes)}
         self._value: dict[Node, Matrix | str | None] = {}  # None: folded into the node that uses it
-        self._uses: Counter[str] = Counter()  # of a matrix, still to come
         self._counts: set[object] = set()  # whole numbers from 0 on
-        self._free: dict[tuple[int, int], list[str]] = {}
         self._dtype = dtype
-        self._sizes = {name: _cells(*_shape(node)) for node, name in batch.items()}
-        self._scratch = ["int64_t(0)"]
+        self.memory = Memory()
         self._changes = {node.args[0]: self._position[node] for node in nodes if kind(node) in UPDATES}
-        for node, name in [*batch.items(), *zip(parameters, self.parameters, strict=True)]:
-            self._value[node] = Matrix(name, *_shape(node))
-            self._uses[name] = len(nodes) * len(nodes)  # never free
+        self._value |= {node: self.memory.keep(name, *shape_of(node)) for node, name in batch.items()}
+        for node, name in zip(parameters, self.parameters, strict=True):
+            self._value[node] = self.memory.outside(name, *shape_of(node))
         self._value |= dict(zip(rest, scalars, strict=False))
+        self._updates: dict[Node, Update] = {}
+        for each in updates(nodes):
+            update = each if fuse else each._replace(sums=None)
+            self._updates |= dict.fromkeys([*update.nodes, *([update.sums] if update.sums else [])], update)
         for node in nodes:
             if node.op == "call_function":
                 self._visit(node)
 
-    @property
-    def layout(self) -> str:
-        """Constants: where each matrix begins in the workspace, and its size."""
-        lines, end = [], "0"
-        for name, cells in self._sizes.items():
-            lines += [f"constexpr int64_t at_{name} = {end};", f"constexpr int64_t end_{name} = at_{name} + {cells};"]
-            end = f"end_{name}"
-        lines += [f"constexpr int64_t at_scratch = {end};"]
-        lines += [f"constexpr int64_t elements = at_scratch + most({{{', '.join(dict.fromkeys(self._scratch))}}});"]
-        return "\n".join(lines)
-
-    @property
-    def pointers(self) -> str:
-        return "\n".join(f"  real* {name} = workspace + at_{name};" for name in [*self._sizes, "scratch"])
-
     def _visit(self, node: Node) -> None:
-        operation, of_all = kind(node), kind(node) == aten.sum and "dim" not in _arguments(node)
+        operation, of_all = kind(node), kind(node) == aten.sum and "dim" not in arguments(node)
         dtype = torch.float64 if of_all else self._dtype
         whole = all(arg.meta["dtype"] == torch.int32 for arg in node.all_input_nodes)
         known = (dtype, torch.bool, *[torch.int32] * whole)
         self._check(node.meta["dtype"] in known, f"{node.target} to {node.meta['dtype']}")
-        if operation in TRANSPOSES:
+        if node in self._updates:
+            update = self._updates[node]
+            if node is update.nodes[-1]:
+                self._update(update)
+        elif operation in TRANSPOSES:
             self._transpose(node)
         elif operation in CONSTANTS:
             value = next(
-                (v for name, v in _arguments(node).items() if name in ("fill_value", "s")), CONSTANTS[operation]
+                (v for name, v in arguments(node).items() if name in ("fill_value", "s")), CONSTANTS[operation]
             )
             self._value[node] = number(value, node.meta["dtype"])
         elif operation in ELEMENTWISE:
@@ -141,21 +123,21 @@ class Printer:
         swapped = len(node.meta["shape"]) == 2 and {int(str(d)) % 2 for d in node.args[1:]} in (set(), {0, 1})
         self._check(swapped, "a transpose that is not a matrix's")
         self._value[node] = matrix._replace(transposed=not matrix.transposed)
-        self._uses[matrix.name] += len(node.users) - 1
+        self.memory.share(matrix, len(node.users) - 1)
 
     def _place(self, node: Node) -> None:
         """The numbers from 0 on, row by row: an element of the matrix that they are viewed as is its place in it."""
         counted = kind(node) == aten.arange and node.args[0] in (0,)
         self._check(counted or node.args[0] in self._counts, "a view of what is in memory")
         self._counts.add(node)
-        self._value[node] = f"uint32_t(i * {_shape(node)[1]} + j)"
+        self._value[node] = f"uint32_t(i * {shape_of(node)[1]} + j)"
 
     def _column(self, node: Node) -> None:
         matrix = self._matrix(node.args[0])
         column = len(node.meta["shape"]) == 2 and node.args[1] in (-1, 1) and not matrix.transposed
         self._check(column, "a vector seen as other than a column")
         self._value[node] = Matrix(matrix.name, matrix.columns, 1, packed=True)
-        self._uses[matrix.name] += len(node.users) - 1
+        self.memory.share(matrix, len(node.users) - 1)
 
     def _elementwise(self, node: Node) -> None:
         users = list(node.users)
@@ -164,25 +146,70 @@ class Printer:
             and (kind(users[0]) in ELEMENTWISE or kind(users[0]) in (aten.sum, aten.copy_))
             and self._position[users[0]] < self._first_change(node) + (kind(users[0]) == aten.copy_)
         )
-        if kind(node) in IN_PLACE:  # whoever asks for the first operand later gets the result
-            self._check(len(_node(node.args[0]).users) == 1, "an operation in place on what is used elsewhere")
+        self._check_in_place(node)
         self._value[node] = None
         if folded or node.meta["dtype"] == torch.int32:  # whole numbers are never in memory
             return
-        rows, columns = _shape(node)
+        rows, columns = shape_of(node)
         text = self._typed(node, self._dtype, rows, columns)
         read = self._release(node)
         to = self._new(node, reuse=all(matrix[1:3] in ((rows, columns), (1, columns)) for matrix in read))
         self._write(to, text, rows, columns)
 
+    def _check_in_place(self, node: Node) -> None:
+        if kind(node) in IN_PLACE:  # whoever asks for the first operand later gets the result
+            self._check(len(_node(node.args[0]).users) == 1, "an operation in place on what is used elsewhere")
+
     def _copy(self, node: Node) -> None:
         into, value = node.args[:2]
-        rows, columns = _shape(node)
-        to = self._matrix(into)
-        update = to.name in self.parameters and not node.users and _shape(_node(value)) == (rows, columns)
-        self._check(update and not to.transposed, "a copy that is not a parameter's update")
-        self._write(to.name, self._typed(value, self._dtype, rows, columns), rows, columns)
+        rows, columns = shape_of(node)
+        complete = not node.users and shape_of(_node(value)) == (rows, columns)
+        self._check(complete, "a copy that is not a parameter's update")
+        self._write(self._parameter(into), self._typed(value, self._dtype, rows, columns), rows, columns)
         self._release(node)
+
+    def _update(self, update: Update) -> None:
+        """A loop over the elements of parameters. An operation is a line, and its result a variable."""
+        rows, columns = shape_of(update.nodes[-1])
+        if update.sums is not None:
+            self._value[update.sums] = "sums[j - first]"
+        lines, written = list[str](), list[str]()  # the statements; the matrices
+        for k, node in enumerate(update.nodes):
+            if kind(node) == aten.copy_:
+                to = self._parameter(node.args[0])
+                text = self._typed(node.args[1], self._dtype, rows, columns)
+                lines.append(f"{to}[i * pad({columns}) + j] = {text};")
+                written.append(to)
+            else:
+                self._check_in_place(node)
+                self._value[node] = None
+                text = self._text(node, rows, columns)
+                lines.append(f"const {NAMES.get(node.meta['dtype'], 'real')} t{k} = {text};")
+                self._value[node] = f"t{k}"
+        clear = [f"  clear<{columns}>({to} + i * pad({columns}));" for to in written]
+        if update.sums is None:
+            self.lines += [*_rows(rows), *_elements(f"0; j < pad({columns})", lines), *clear, "}"]
+        else:
+            head, loop = "[=](int i, int first, const real* sums) {", _elements("first; j < first + W", lines)
+            last = [f"  if (first + W > {columns}) {{", *(f"  {line}" for line in clear), "  }"]
+            self._sums(update.sums, [head, *loop, *last, ", ".join(["}", *written])])
+            self._release(update.sums)
+        for node in update.nodes:
+            self._release(node)
+
+    def _sums(self, node: Node, then: list[str]) -> None:
+        """δᵀa, or the sum of δ's rows, and what is then done with each vector of it."""
+        first, *second = (self._matrix(arg) for arg in node.all_input_nodes)
+        if second:
+            a, template = second[0], f"<{first.columns}, {second[0].columns}, {first.rows}>"
+            self._check(first.transposed and not a.transposed, "a product of other matrices than δᵀ and a")
+            self.memory.scratch(_panels(first, a))
+            call = f"product_tn{template}({first.name}, {a.name}, scratch, "
+        else:
+            self._check(not first.transposed, "a sum of a transpose's rows")
+            call = f"sum_rows<{first.rows}, {first.columns}>({first.name}, "
+        self.lines += [call + then[0], *then[1:]]
+        self.lines[-1] += ");"
 
     def _write(self, to: str, text: str, rows: int, columns: int) -> None:
         """Writes a matrix element by element, in the loop of the matrix before, if that has the shape of this one.
@@ -198,10 +225,7 @@ class Printer:
         start, at = len(self.lines), f"i * pad({columns})"
         self.lines += [
             *_rows(rows),
-            "#pragma GCC ivdep",
-            f"  for (int j = 0; j < pad({columns}); j++) {{",
-            *(f"    {name}[{at} + j] = {element};" for name, element in writes),
-            "  }",
+            *_elements(f"0; j < pad({columns})", [f"{name}[{at} + j] = {element};" for name, element in writes]),
             *(f"  clear<{columns}>({name} + {at});" for name in dict.fromkeys(name for name, _ in writes)),
             "}",
         ]
@@ -210,22 +234,18 @@ class Printer:
     def _product(self, node: Node) -> None:
         *into, first, second = (self._matrix(arg) for arg in node.args)
         form = "tn"[not first.transposed], "tn"[not second.transposed]
-        scaled = not {"alpha", "beta"}.isdisjoint(_arguments(node))
-        rows, columns = _shape(_node(node.args[0]) if into else node)
+        scaled = not {"alpha", "beta"}.isdisjoint(arguments(node))
+        rows, columns = shape_of(_node(node.args[0]) if into else node)
         inner = first.rows if first.transposed else first.columns
         template = f"<{rows}, {columns}, {inner}>"
-        scratch = f"(packs({rows}, {inner}) ? int64_t({inner}) * panels({columns}) * P : 0)"
         if into:
-            update = form == ("t", "n") and not scaled and into[0].name in self.parameters and not node.users
+            update = form == ("t", "n") and not scaled and not node.users
             self._check(update, "an update that is not w += δᵀa")
-            self._scratch.append(scratch)
-            self.lines.append(f"product_tn{template}({first.name}, {second.name}, {into[0].name}, scratch);")
+            self.memory.scratch(_panels(first, second))
+            to = self._parameter(node.args[0])
+            self.lines.append(f"product_tn{template}({first.name}, {second.name}, scratch, {to});")
         elif form == ("t", "n"):
-            to = self._new(node)
-            self._scratch.append(scratch)
-            self.lines.append(
-                f"product_tn<{rows}, {columns}, {inner}, false>({first.name}, {second.name}, {to}, scratch);"
-            )
+            self._sums(node, [self._into(node)])
         else:
             self._check(form in (("n", "t"), ("n", "n")), "a product of two transposes")
             to = self._new(node)
@@ -236,13 +256,12 @@ class Printer:
         b, delta_t, ones = node.args
         delta, factor = self._matrix(delta_t), self._value[_node(ones)]
         self._check(delta.transposed and isinstance(factor, str), "a matrix times a vector that is not constant")
-        update = len(_arguments(node)) == 3 and self._matrix(b).name in self.parameters and not node.users
-        self._check(update, "an update that is not b += Σδ")
-        self.lines.append(f"add_rows<{delta.rows}, {delta.columns}>({delta.name}, {self._matrix(b).name}, {factor});")
+        self._check(len(arguments(node)) == 3 and not node.users, "an update that is not b += Σδ")
+        self.lines.append(f"add_rows<{delta.rows}, {delta.columns}>({delta.name}, {self._parameter(b)}, {factor});")
         self._release(node)
 
     def _sum_of_all(self, node: Node) -> None:
-        rows, columns = _shape(_node(node.args[0]))
+        rows, columns = shape_of(_node(node.args[0]))
         self._check(all(user.op == "output" for user in node.users), "a sum over all examples before the last one")
         self.lines += [
             "#pragma omp single",
@@ -258,13 +277,17 @@ class Printer:
     def _sum(self, node: Node) -> None:
         """Along each row, or, for a matrix, down each column."""
         operand = _node(node.args[0])
-        rows, columns = _shape(operand)
+        rows, columns = shape_of(operand)
+        if adds_rows(node) and isinstance(self._value[operand], Matrix) and node.meta["dtype"] == self._dtype:
+            self._sums(node, [self._into(node)])
+            self._release(node)
+            return
         text = self._typed(operand, self._dtype, rows, columns)
         dimensions, (dim, *others) = len(operand.meta["shape"]), _dims(node)
         self._check(not others and node.meta["dtype"] == self._dtype, "a sum over several dimensions")
         to = self._new(node)
         if dim in (-1, dimensions - 1):
-            at = f"i * pad({_shape(node)[1]})" if _shape(node)[0] > 1 or rows == 1 else "i"
+            at = f"i * pad({shape_of(node)[1]})" if shape_of(node)[0] > 1 or rows == 1 else "i"
             outer, inner = _rows(rows), f"for (int j = 0; j < {columns}; j++)"
         else:
             self._check(dimensions == 2, "a sum over another dimension")
@@ -303,7 +326,7 @@ class Printer:
             i = f"i * pad({value.columns})" if value.rows > 1 or rows == 1 else "0"
             text = f"{value.name}[{i} + {'j' if value.columns > 1 or columns == 1 else '0'}]"
             return f"({text} != 0)" if node.meta["dtype"] == torch.bool else text
-        operation, dtype, given = kind(node), node.meta["dtype"], _arguments(node)
+        operation, dtype, given = kind(node), node.meta["dtype"], arguments(node)
         if operation == aten._to_copy:
             return typed(given.pop("self"), dtype)
         if operation == aten.where:
@@ -332,6 +355,15 @@ class Printer:
             return COMPARISONS, self._dtype, torch.bool
         return LOGIC, torch.bool, torch.bool
 
+    def _into(self, node: Node) -> str:
+        """What writes sums to a matrix for the node's result."""
+        return f"Into{{{self._new(node)}, pad({shape_of(node)[1]})}}"
+
+    def _parameter(self, node: object) -> str:
+        to = self._matrix(node)
+        self._check(to.name in self.parameters and not to.transposed, "a change of what is not a parameter")
+        return to.name
+
     def _matrix(self, node: object) -> Matrix:
         value = self._value[_node(node)]
         self._check(isinstance(value, Matrix), "a product with what is not a matrix")
@@ -348,13 +380,9 @@ class Printer:
 
     def _new(self, node: Node, reuse: bool = True) -> str:
         """A matrix for the node's result, which is free or new."""
-        shape = _shape(node)
-        free = self._free.get(shape, [])
-        name = free.pop() if free and reuse else f"v{len(self._sizes) - 2}"
-        self._sizes.setdefault(name, _cells(*shape))
-        self._value[node] = Matrix(name, *shape)
-        self._uses[name] = len(node.users)
-        return name
+        matrix = self.memory.new(*shape_of(node), len(node.users), reuse)
+        self._value[node] = matrix
+        return matrix.name
 
     def _release(self, node: Node) -> list[Matrix]:
         """Counts down the uses of what the node reads, itself or through what is folded into it; lists it."""
@@ -365,9 +393,7 @@ class Printer:
                 read += self._release(arg)
             elif isinstance(value, Matrix):
                 read.append(value)
-                self._uses[value.name] -= 1
-                if self._uses[value.name] == 0:
-                    self._free.setdefault((value.rows, value.columns), []).append(value.name)
+                self.memory.release(value)
         return read
 
     @staticmethod
@@ -388,36 +414,21 @@ def _columns(columns: int) -> Iterator[str]:
 
 def _dims(node: Node) -> tuple[int, ...]:
     """Over which dimensions a sum is taken."""
-    dims = _arguments(node)["dim"]
+    dims = arguments(node)["dim"]
     return tuple(dims) if isinstance(dims, (list, tuple)) else (int(str(dims)),)
 
 
-def _arguments(node: Node) -> dict[str, object]:
-    """The arguments of an operation by their names, those left out that are as torch has them by default."""
-    schema = node.target._schema.arguments  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
-    given = {each.name: value for each, value in zip(schema, node.args, strict=False)} | node.kwargs
-    usual = {each.name: each.default_value for each in schema if each.has_default_value()}
-    return {
-        name: value
-        for name, value in given.items()
-        if name not in NO_VALUES and not (name in usual and value == usual[name])
-    }
+def _elements(span: str, lines: list[str]) -> list[str]:
+    """A loop over the elements of a row: j from and to where `span` says."""
+    return ["#pragma GCC ivdep", f"  for (int j = {span}; j++) {{", *(f"    {line}" for line in lines), "  }"]
+
+
+def _panels(delta: Matrix, a: Matrix) -> str:
+    """How many elements of scratch δᵀa needs."""
+    return f"(packs({delta.columns}, {delta.rows}) ? int64_t({delta.rows}) * panels({a.columns}) * P : 0)"
 
 
 def _node(arg: object) -> Node:
     if not isinstance(arg, Node):
         raise UnprintableError(f"an operation on {arg}, which is not a tensor")
     return arg
-
-
-def _shape(node: Node) -> tuple[int, int]:
-    """The shape of a node's result as (rows, columns)."""
-    shape = node.meta["shape"]
-    if len(shape) > 2:
-        raise UnprintableError("a tensor of more than two dimensions")
-    rows, columns = (1, 1, *shape)[-2:]
-    return int(rows), int(columns)
-
-
-def _cells(rows: int, columns: int) -> str:
-    return f"int64_t({rows}) * pad({columns})"

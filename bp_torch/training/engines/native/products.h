@@ -163,28 +163,60 @@ template <int M, int N, int K> static void product_nn(const real* a, const real*
 
 constexpr bool packs(int M, int K) { return K >= 32 && M >= 4 * OUTER_I; }
 
-// c (M, N) += a (K, M)ᵀ b (K, N), or = where not ADD; scratch has room for b's panels, K · panels(N) · P elements
-template <int M, int N, int K, bool ADD = true> static void product_tn(const real* a, const real* b, real* c, real* scratch) {
-  constexpr int64_t lda = pad(M), ldb = pad(N);
-  constexpr int block = 4 * OUTER_I;  // rows of c that use a panel while it is in the first cache
-  if constexpr (packs(M, K)) {
+template <int N> struct Size { static constexpr int value = N; };
+
+// Tile by tile of (M, N) = a (K, M)ᵀ b (K, N), each(I, V, sum, i, j): I rows from row i on, V vectors from column j on.
+// sum(add, c, ldc) adds the tile to c, or writes it there. scratch has room for b's panels, K · panels(N) · P elements.
+template <int M, int N, int K, typename Each> INLINE void tiles_tn(const real* a, const real* b, real* scratch, Each each) {
+  constexpr bool packed = packs(M, K);
+  if constexpr (packed) {
 #pragma omp for schedule(static)
-    for (int p = 0; p < panels(N); p++) pack(K, vectors(N, p), b + p * P, ldb, scratch + (int64_t)p * K * P);
+    for (int p = 0; p < panels(N); p++) pack(K, vectors(N, p), b + p * P, pad(N), scratch + (int64_t)p * K * P);
   }
-#pragma omp for schedule(static)
-  for (int first = 0; first < M; first += block)
+  const auto rows = [=](auto I, int i) {
     for (int p = 0; p < panels(N); p++) {
       const int V = vectors(N, p);
-      const real* bs = packs(M, K) ? scratch + (int64_t)p * K * P : b + p * P;
-      const int64_t ld = packs(M, K) ? V * W : ldb;
-      int i = first;
-      for (; i < first + block && i + OUTER_I <= M; i += OUTER_I)
-        outer_rows<OUTER_I>(ADD, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
-      if constexpr (M % OUTER_I > 0)
-        if (i < first + block && i < M)
-          outer_rows<M % OUTER_I>(ADD, V, K, a + i, 1, lda, bs, ld, c + i * ldb + p * P, ldb);
+      const real* bs = packed ? scratch + (int64_t)p * K * P : b + p * P;
+      const auto sum = [=](bool add, real* c, int64_t ldc) {
+        outer_rows<I.value>(add, V, K, a + i, 1, pad(M), bs, packed ? V * W : pad(N), c, ldc);
+      };
+      each(I, V, sum, i, p * P);
     }
+  };
+#pragma omp for schedule(static)
+  for (int i = 0; i < M; i += OUTER_I) {
+    if (i + OUTER_I <= M) rows(Size<OUTER_I>{}, i);
+    else if constexpr (M % OUTER_I > 0) rows(Size<M % OUTER_I>{}, i);
+  }
 }
+
+// c (M, N) += a (K, M)ᵀ b (K, N)
+template <int M, int N, int K> static void product_tn(const real* a, const real* b, real* scratch, real* c) {
+  tiles_tn<M, N, K>(a, b, scratch, [=](auto I, int V, auto sum, int i, int j) { sum(true, c + i * pad(N) + j, pad(N)); });
+}
+
+// a (K, M)ᵀ b (K, N), of which no more than a tile lies in memory: then(i, j, sums) gets row i's vector from column j on.
+// changed: the matrices (M, N) that it reads and writes there.
+template <int M, int N, int K, typename Then, typename... Matrices>
+static void product_tn(const real* a, const real* b, real* scratch, Then then, Matrices... changed) {
+  constexpr bool far = sizeof...(changed) * M * pad(N) * sizeof(real) > 1 << 20;  // they are beyond the second cache
+  tiles_tn<M, N, K>(a, b, scratch, [=](auto I, int V, auto sum, int i, int j) {
+    if constexpr (far)
+      for (int row = i + I.value; row < i + 2 * I.value && row < M; row++)  // of the tile below, long enough before it
+        for (int v = 0; v < V; v++) (__builtin_prefetch(changed + row * pad(N) + j + v * W, 0, 2), ...);
+    alignas(BYTES) real tile[I.value * P];
+    sum(false, tile, P);
+    for (int row = 0; row < I.value; row++)
+      for (int v = 0; v < V; v++) then(i + row, j + v * W, tile + row * P + v * W);
+  });
+}
+
+struct Into {  // writes the vectors to a matrix
+  real* c;
+  int64_t ldc;
+  void operator()(int i, int j, const real* sums) const { store(c + i * ldc + j, load(sums)); }
+};
+
 #if defined(__clang__)
 #pragma clang fp contract(off)
 #endif

@@ -17,6 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bp_torch.errors import reason
 from bp_torch.training.engines.native.operations import PRINTED, UPDATES, UnprintableError, aten
 
+NO_VALUES = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "size"}
+"""Arguments that say what a result is like, and not what is in it: the record holds the result's shape and dtype."""
+
 READS = "it reads a tensor's value, as `if` and `.item()` do"
 
 
@@ -89,6 +92,27 @@ def graph_of(tape: Tape) -> Graph:
 def kind(node: Node) -> Any:
     """The operation, whatever its overload: aten.add for aten.add.Tensor."""
     return getattr(node.target, "overloadpacket", None)
+
+
+def arguments(node: Node) -> dict[str, object]:
+    """The arguments of an operation by their names, those left out that are as torch has them by default."""
+    schema = node.target._schema.arguments  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
+    given = {each.name: value for each, value in zip(schema, node.args, strict=False)} | node.kwargs
+    usual = {each.name: each.default_value for each in schema if each.has_default_value()}
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in NO_VALUES and not (name in usual and value == usual[name])
+    }
+
+
+def shape_of(node: Node) -> tuple[int, int]:
+    """The shape of a node's result as (rows, columns)."""
+    shape = node.meta["shape"]
+    if len(shape) > 2:
+        raise UnprintableError("a tensor of more than two dimensions")
+    rows, columns = (1, 1, *shape)[-2:]
+    return int(rows), int(columns)
 
 
 class _Recorder(TorchDispatchMode):

@@ -55,14 +55,20 @@ template <int M, int N> INLINE void prefetch(const real* x, const int64_t* order
       for (int j = 0; j < N; j += 64 / sizeof(real)) __builtin_prefetch(x + order[i] * N + j);
 }
 
-// b += factor Σ_i delta_i
-template <int M, int N> static void add_rows(const real* delta, real* b, real factor) {
+// Σ_i delta_i: then(0, j, sums) gets the vector from column j on, as in product_tn
+template <int M, int N, typename Then, typename... Matrices>
+static void sum_rows(const real* delta, Then then, Matrices...) {
 #pragma omp for schedule(static)
   for (int j = 0; j < N; j += W) {
-    vec sum = {};
-    for (int i = 0; i < M; i++) sum += load(delta + i * pad(N) + j);
-    store(b + j, load(b + j) + factor * sum);
+    vec sums = {};
+    for (int i = 0; i < M; i++) sums += load(delta + i * pad(N) + j);
+    then(0, j, (const real*)&sums);
   }
+}
+
+// b += factor Σ_i delta_i
+template <int M, int N> static void add_rows(const real* delta, real* b, real factor) {
+  sum_rows<M, N>(delta, [=](int, int j, const real* sums) { store(b + j, load(b + j) + factor * load(sums)); });
 }
 
 template <int N> INLINE void clear(real* row) {

@@ -213,14 +213,14 @@ def _printed(key: _Key) -> str:
     n_in, n_out = kind.sizes[0], kind.sizes[-1]
     return f"""
 namespace step_{m} {{
-{printer.layout}
+{printer.memory.layout}
 }}
 extern "C" int64_t workspace_{m}() {{ return step_{m}::elements; }}
 extern "C" double run_{m}(const real* examples, const real* targets, const real* counts, const int64_t* order,
                           int64_t batches, const real* numbers, const uint32_t* keys, real** parameters,
                           real* workspace, int threads) {{
   using namespace step_{m};
-{pointers}{printer.pointers}
+{pointers}{printer.memory.pointers}
   double cost = 0;
 #pragma omp parallel num_threads(threads)
   for (int64_t batch = 0; batch < batches; batch++) {{

@@ -11,19 +11,29 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from jobs import job
 
 import bp_torch as bp
 from bp_torch.training.engines.native import build, source
 from bp_torch.training.job import Job
+from bp_torch.training.plan import numbers_table
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not build.compiler() or "g++" not in str(build.compiler()), reason="needs g++"),
 ]
 
-# sizes, examples, batch size
-SHAPES = [([3, 1, 2], 9, 4), ([1100, 70, 1, 33, 2], 71, 33), ([40, 1100, 3], 3, 1)]
+Shape = tuple[list[int], int, int, str]
+"""Sizes, examples, batch size, rule."""
+
+RAGGED = [1100, 70, 1, 33, 2]
+SHAPES = [
+    ([3, 1, 2], 9, 4, "adam"),
+    (RAGGED, 71, 33, "sgd"),
+    (RAGGED, 71, 33, "adam"),
+    ([40, 1100, 3], 3, 1, "sgd"),
+]
 OPENMP = """
 #include <pthread.h>
 static thread_local int self, seen; static int count, passed; static pthread_barrier_t meet; static pthread_mutex_t one;
@@ -56,17 +66,21 @@ def program(job: Job) -> str:
 
     Each matrix is a block of memory of its own, with nothing behind it.
     """
-    sizes, m = job.state.net.sizes, len(job.data[0])
+    sizes, m, slots = job.state.net.sizes, len(job.data[0]), len(job.plan.rules[0].optimiser.slots)
     lines = [f"real *x = some({m * sizes[0]}), *y = some({m * sizes[-1]});", "real* parameters[] = {"]
-    lines += [f"  padded({n_out}, {n_in}), padded(1, {n_out})," for n_in, n_out in pairwise(sizes)]
+    for what in ["padded", *["zeros"] * slots]:
+        lines += [f"  {what}({n_out}, {n_in}), {what}(1, {n_out})," for n_in, n_out in pairwise(sizes)]
     lines += ["};", "double cost = 0;"]
     for size in job.sizes_of_batches:
         batches = m // size
+        numbers = numbers_table(0.1, torch.full((batches,), size), job.plan)
+        given = ", ".join(map(repr, numbers.flatten().tolist()))
         lines += [
             f"{{ int64_t* order = (int64_t*)malloc({batches * size} * 8);",
             f"for (int i = 0; i < {batches * size}; i++) order[i] = (i * 7) % {m};",
-            f"real* numbers = (real*)malloc({batches} * sizeof(real));",
-            f"for (int i = 0; i < {batches}; i++) numbers[i] = -0.01;",
+            f"const double given[] = {{{given}}};",
+            f"real* numbers = (real*)malloc({numbers.numel()} * sizeof(real));",
+            f"for (int i = 0; i < {numbers.numel()}; i++) numbers[i] = given[i];",
             f"real* workspace = (real*)aligned_alloc(64, workspace_{size}() * sizeof(real));",
             f"memset(workspace, 0, workspace_{size}() * sizeof(real));",
             f"cost += run_{size}(x, y, nullptr, order, {batches}, numbers, nullptr, parameters, workspace,",
@@ -92,6 +106,11 @@ static real* padded(int64_t rows, int64_t columns) {{
     p[i] = i % pad(columns) < columns ? (i * 31 % 89 - 44) / real(890) : 0;
   return p;
 }}
+static real* zeros(int64_t rows, int64_t columns) {{
+  real* p = (real*)aligned_alloc(64, rows * pad(columns) * sizeof(real));
+  memset(p, 0, rows * pad(columns) * sizeof(real));
+  return p;
+}}
 int main(int, char** arguments) {{
   {body}
   printf("%.6g\\n", cost);
@@ -114,31 +133,31 @@ def costs(folder: Path, code: str, *flags: str, threads: str = "1") -> list[floa
     return found
 
 
-def step(shape: tuple[list[int], int, int], hidden: str = "gelu") -> Job:
-    sizes, m, batch_size = shape
-    cost = "softmax_cross_entropy" if sizes[-1] > 1 else "quadratic"
-    return job(bp.Network.create(sizes, hidden=hidden, cost=cost), m, batch_size=batch_size)
+def step(shape: Shape) -> Job:
+    sizes, m, batch_size, optimizer = shape
+    net = bp.Network.create(sizes, hidden="gelu", cost="softmax_cross_entropy")
+    return job(net, m, batch_size=batch_size, optimizer=optimizer)
 
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
 @each_shape
-def test_addresses_and_arithmetic_are_defined(tmp_path: Path, shape: tuple[list[int], int, int]) -> None:
+def test_addresses_and_arithmetic_are_defined(tmp_path: Path, shape: Shape) -> None:
     flags = "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fopenmp"
     alone, *others = costs(tmp_path, program(step(shape)), *flags, threads="123")
     assert others == [alone, alone]
 
 
 @each_shape
-def test_threads_do_not_race(tmp_path: Path, shape: tuple[list[int], int, int]) -> None:
+def test_threads_do_not_race(tmp_path: Path, shape: Shape) -> None:
     assert costs(tmp_path, program(step(shape)) + OPENMP, "-fopenmp", "-fsanitize=thread", "-pthread", threads="23")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86-64's")
 @pytest.mark.parametrize("march", ["x86-64", "x86-64-v3"], ids=["SSE2", "AVX2"])
 @each_shape
-def test_builds_for_other_cpus_train_alike(tmp_path: Path, shape: tuple[list[int], int, int], march: str) -> None:
+def test_builds_for_other_cpus_train_alike(tmp_path: Path, shape: Shape, march: str) -> None:
     here = costs(tmp_path, program(step(shape)))
     flags = f"-march={march}", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
     assert costs(tmp_path, program(step(shape)), *flags) == pytest.approx(here, rel=1e-3)
