@@ -40,6 +40,14 @@ constexpr int panels(int64_t columns) { return (pad(columns) + P - 1) / P; }
 constexpr int vectors(int64_t columns, int panel) {  // in this panel
   return panel + 1 < panels(columns) ? OUTER_V : (pad(columns) - panel * P) / W;
 }
+constexpr int part_of(int rows, int panels) {  // how many rows of a panel's product a thread takes
+#if defined(_OPENMP)
+  const int parts = (3 + panels) / panels, part = (rows + parts - 1) / parts;
+  return part < 8 * OUTER_I ? rows < 8 * OUTER_I ? rows : 8 * OUTER_I : (part + OUTER_I - 1) / OUTER_I * OUTER_I;
+#else
+  return rows;
+#endif
+}
 INLINE vec load(const real* p) { return *(const unaligned_vec*)p; }
 INLINE void store(real* p, vec v) { *(unaligned_vec*)p = v; }
 
@@ -86,19 +94,6 @@ INLINE void dot_rows(bool add, int64_t K, const real* a, int64_t lda, const real
         : dot_tile<M % DOT_I, J, false>(K, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
 }
 
-// c (M, N) = a (M, K) b (N, K)ᵀ
-template <int M, int N, int K> static void product_nt(const real* a, const real* b, real* c) {
-  constexpr int64_t ldk = pad(K), ldc = pad(N);
-#pragma omp for schedule(static)
-  for (int j = 0; j < N; j += DOT_J)
-    for (int64_t k = 0; k < ldk; k += K_BLOCK) {
-      const int64_t block = ldk - k < K_BLOCK ? ldk - k : K_BLOCK;
-      if (j + DOT_J <= N) dot_rows<M, DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
-      else if constexpr (N % DOT_J > 0)
-        dot_rows<M, N % DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
-    }
-}
-
 // c (I, V vectors) = or += Σ_k a[i·ai + k·ak] b (K, V vectors)
 template <int I, int V, bool ADD>
 CONTRACTED static void outer_tile(int64_t K, const real* a, int64_t ai, int64_t ak, const real* b, int64_t ldb, real* c,
@@ -137,27 +132,57 @@ INLINE void pack(int64_t rows, int V, const real* b, int64_t ldb, real* panel) {
     for (int v = 0; v < V; v++) store(panel + (k * V + v) * W, load(b + k * ldb + v * W));
 }
 
+// As pack, of the transpose of b (columns, rows); what its last vector is short of are zeros
+INLINE void pack_transposed(int rows, int V, int columns, const real* b, int64_t ldb, real* panel) {
+  for (int first = 0; first < V * W; first += W)
+    for (int k = 0; k < rows; k += W)
+      for (int j = first; j < first + W; j++)
+        for (int r = k; r < k + W; r++) panel[r * V * W + j] = j < columns ? b[j * ldb + r] : 0;
+}
+
+// c (M, N) = a (M, K) b, where b is (K, N), or as TRANSPOSED (N, K)
+template <int M, int N, int K, bool TRANSPOSED> INLINE void product_outer(const real* a, const real* b, real* c) {
+  constexpr int64_t lda = pad(K), ldb = pad(TRANSPOSED ? K : N), ldc = pad(N);
+  constexpr bool packed = TRANSPOSED || M >= 4 * OUTER_I;  // below that, the copy costs more than it saves
+  constexpr int part = part_of(M, panels(N));
+  alignas(BYTES) real panel[packed ? PANEL_ROWS * P : 1];
+#pragma omp for schedule(static) collapse(2)
+  for (int p = 0; p < panels(N); p++)
+    for (int first = 0; first < M; first += part)
+      for (int k = 0; k < K; k += PANEL_ROWS) {
+        const int V = vectors(N, p), rows = K - k < PANEL_ROWS ? K - k : PANEL_ROWS;
+        const real *as = a + k, *bs = TRANSPOSED ? b + p * P * ldb + k : b + k * ldb + p * P;
+        if constexpr (TRANSPOSED) pack_transposed(rows, V, N - p * P, bs, ldb, panel);
+        else if constexpr (packed) pack(rows, V, bs, ldb, panel);
+        const real* from = packed ? panel : bs;
+        const int64_t ld = packed ? V * W : ldb;
+        int i = first;
+        for (; i < first + part && i + OUTER_I <= M; i += OUTER_I)
+          outer_rows<OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
+        if constexpr (M % OUTER_I > 0)
+          if (i < first + part)
+            outer_rows<M % OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
+      }
+}
+
 // c (M, N) = a (M, K) b (K, N)
 template <int M, int N, int K> static void product_nn(const real* a, const real* b, real* c) {
-  constexpr int64_t lda = pad(K), ldb = pad(N);
-  constexpr bool packed = M >= 4 * OUTER_I;  // below that, the copy costs more than it saves
-  alignas(BYTES) real panel[packed ? PANEL_ROWS * P : 1];
+  product_outer<M, N, K, false>(a, b, c);
+}
+
+// c (M, N) = a (M, K) b (N, K)ᵀ
+template <int M, int N, int K> static void product_nt(const real* a, const real* b, real* c) {
+  // In vectors: the outer form multiplies whole ones and transposes b, the dot form adds up the elements of each sum.
+  constexpr int64_t outer = M * (pad(N) / W) * int64_t(K) + pad(N) * pad(K), dot = int64_t(M) * N * (pad(K) / W + 4);
+  if constexpr (outer < dot) return product_outer<M, N, K, true>(a, b, c);
+  constexpr int64_t ldk = pad(K), ldc = pad(N);
 #pragma omp for schedule(static)
-  for (int p = 0; p < panels(N); p++)
-    for (int k = 0; k < K; k += PANEL_ROWS) {
-      const int V = vectors(N, p), rows = K - k < PANEL_ROWS ? K - k : PANEL_ROWS;
-      const real *as = a + k, *bs = b + k * ldb + p * P;
-      int64_t ld = ldb;
-      if (packed) {
-        pack(rows, V, bs, ldb, panel);
-        bs = panel;
-        ld = V * W;
-      }
-      int i = 0;
-      for (; i + OUTER_I <= M; i += OUTER_I)
-        outer_rows<OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, bs, ld, c + i * ldb + p * P, ldb);
-      if constexpr (M % OUTER_I > 0)
-        outer_rows<M % OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, bs, ld, c + i * ldb + p * P, ldb);
+  for (int j = 0; j < N; j += DOT_J)
+    for (int64_t k = 0; k < ldk; k += K_BLOCK) {
+      const int64_t block = ldk - k < K_BLOCK ? ldk - k : K_BLOCK;
+      if (j + DOT_J <= N) dot_rows<M, DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
+      else if constexpr (N % DOT_J > 0)
+        dot_rows<M, N % DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
     }
 }
 
