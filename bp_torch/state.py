@@ -83,7 +83,7 @@ def checked_position(name: str, value: object) -> Position:
     return Position(epoch, batch, cost_sum, seconds, value.slots)
 
 
-@torch.inference_mode()
+@torch.inference_mode(False)  # what a graph captures is changed outside of that mode
 def started(net: Network, rule: Optimiser, position: Position) -> State:
     """What a run begins or goes on with: the network, and what the rule keeps, copied from the position or fresh.
 

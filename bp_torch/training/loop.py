@@ -190,6 +190,7 @@ def _records(job: Job, held_out: Given | None, every: int, start: Position) -> I
             "of before"
         )
     part = math.ceil(every / engine.block) * engine.block
+    counts = None if job.weights is None else job.weights.double().cpu()
     warned = False
     for epoch in range(start.epoch, recipe.epochs + 1):
         rates = _rates(recipe, epoch, batches)
@@ -198,7 +199,7 @@ def _records(job: Job, held_out: Given | None, every: int, start: Position) -> I
             before = job.state.copy()
             began = time.perf_counter()
             order = shuffled(m, recipe.seed, epoch)
-            totals = _totals(job, order)
+            totals = _totals(job, order, counts)
             steps = Steps(order, numbers_table(rates, totals, job.plan, (epoch - 1) * batches), job.keys(epoch))
             counted = totals.cumsum(0)  # over the batches so far: examples, or their weights
         done = first
@@ -253,13 +254,16 @@ def _rates(recipe: Recipe, epoch: int, batches: int) -> Tensor:
     return torch.full((batches,), rate, dtype=torch.float64, device="cpu")
 
 
-def _totals(job: Job, order: Tensor) -> Tensor:
-    """How many examples each batch holds (batches,), or the sum of their weights, in float64 on the CPU."""
-    sizes = job.batch_sizes
-    if job.weights is None:
-        return sizes.double()
-    parts = job.weights.double().cpu()[order].split(sizes.tolist())
-    return torch.stack([part.sum() for part in parts])
+def _totals(job: Job, order: Tensor, counts: Tensor | None) -> Tensor:
+    """How many examples each batch holds (batches,), or the sum of their weights, in float64 on the CPU.
+
+    counts: the weights (m,), in float64 on the CPU.
+    """
+    if counts is None:
+        return job.batch_sizes.double()
+    batch_size = job.recipe.batch_size
+    filled = torch.cat([counts[order], counts.new_zeros(-len(order) % batch_size)])
+    return filled.view(-1, batch_size).sum(1)
 
 
 def _penalty(job: Job) -> float:

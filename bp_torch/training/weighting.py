@@ -56,7 +56,7 @@ def weighted(
     weights = _relative(weights).to(x.dtype)
     left = _counting(weights)
     x, y, weights = x[left], y[left], weights[left]
-    return Examples(x, y, None if bool((weights == 1).all()) else weights.contiguous())
+    return Examples(x, y, weights.contiguous() if bool((weights != 1).any()) else None)
 
 
 def _counting(weights: Tensor) -> Tensor | slice:
@@ -95,9 +95,9 @@ def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
         raise ValueError(f"sample_weight must be {rows} numbers, one an example ({reason(error)})") from error
     if weights.shape != (rows,):
         raise ValueError(f"sample_weight must be {rows} numbers, one an example, not of shape {tuple(weights.shape)}")
-    bad = ~weights.isfinite() | (weights < 0)
-    if bool(bad.any()):
-        row = int(bad.nonzero()[0])
+    sound = weights.isfinite() & (weights >= 0)
+    if not bool(sound.all()):
+        row = int((~sound).nonzero()[0])
         raise ValueError(f"sample_weight[{row}] is {weights[row].item():g}: weights must be finite and at least 0")
     return weights if known is None else weights[known]
 
@@ -106,7 +106,8 @@ def _of_classes(class_weight: str | Mapping[int, float], labels: Tensor | None, 
     """The weight of each example's class (m,), in float64."""
     if labels is None or labels.dtype == torch.bool:
         raise ValueError("class_weight needs one class for each example: give sample_weight instead")
-    counts = torch.bincount(labels, minlength=max(2, y.shape[-1])).double()
+    counts = y.new_zeros(max(2, y.shape[-1]), dtype=torch.float64)
+    counts.index_add_(0, labels, torch.ones_like(labels, dtype=torch.float64, device=labels.device))
     if isinstance(class_weight, str):
         table = len(labels) / (counts.gt(0).sum() * counts.clamp(min=1))
     else:
