@@ -7,6 +7,7 @@ from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineE
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight import per_example
 from bp_torch.insight.check import Check, check
+from bp_torch.insight.summary import summary
 from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
 from bp_torch.optimisers import OPTIMISERS, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, RMSprop
 from bp_torch.recipe import Recipe
@@ -60,5 +61,6 @@ __all__ = [
     "save",
     "schedules",
     "stack",
+    "summary",
     "train",
 ]

@@ -80,7 +80,7 @@ def pairs(what: str, value: object, example: str) -> list[tuple[object, object]]
         return list(cast(Mapping[object, object], value).items())
     read: list[tuple[object, object]] = []
     for part in str(value).split(","):
-        name, colon, number = part.partition(":")
+        name, colon, number = part.rpartition(":")
         try:
             read.append((name.strip(), float(number if colon else "none")))
         except ValueError:

@@ -41,7 +41,7 @@ class Settings(TypedDict, total=False):
     clip_norm: float | None
     clip_value: float | None
     label_smoothing: float
-    class_weight: str | Mapping[int, float] | None
+    class_weight: str | Mapping[int | str, float] | None
     accumulate: int
     seed: int
     engine: str
@@ -83,7 +83,7 @@ class Recipe:
     label_smoothing: ε. Targets that are one class of K become (1 − ε) y + ε/K, as in torch's CrossEntropyLoss; labels
         that are each true or false (1 − ε) y + ε/2.
     class_weight: what examples of a class count for, {class: weight}; 1 where a class is not named. "balanced" gives
-        all classes the same sum of weights, as in scikit-learn.
+        all classes the same sum of weights, as in scikit-learn. A run of `bp.runs` takes names, too.
     accumulate: how many batches of batch_size make one step, whose gradient is the mean over all their examples. It is
         a larger batch in the memory of a smaller one. The engine "native" can't.
     seed: the order of the examples in an epoch depends on seed and epoch alone.
@@ -125,8 +125,8 @@ class Recipe:
     clip_norm: float | None = option(None, "most that the norm of a step's gradient can be", float)
     clip_value: float | None = option(None, "most that a value of the gradient can be", float)
     label_smoothing: float = option(0.0, "ε: share of a target that is spread over all classes")
-    class_weight: str | Mapping[int, float] | None = option(
-        None, "what examples of a class count for: balanced, or 0:1,3:5", str, "W"
+    class_weight: str | Mapping[int | str, float] | None = option(
+        None, "what examples of a class count for: balanced, or setosa:2,virginica:0.5", str, "CLASS:X"
     )
     accumulate: int = option(1, "batches that make one step")
     seed: int = option(0, "of the weights and the batches")
@@ -185,18 +185,23 @@ def _probabilities(dropout: object) -> tuple[float, ...]:
     return rates if any(rates) else ()
 
 
-def _class_weight(value: object) -> str | dict[int, float] | None:
+def _class_weight(value: object) -> str | dict[int | str, float] | None:
     """What `class_weight` names."""
     if value in (None, "balanced"):
         return cast(str | None, value)
     if not isinstance(value, (str, Mapping)):
         raise ValueError(f'class_weight must be "balanced" or {{class: weight}}, not {value!r}')
-    weights: dict[int, float] = {}
-    for index, weight in checks.pairs("class_weight", value, "balanced or 0:1,3:5"):
-        if isinstance(index, str) and index.isdecimal():
-            index = int(index)
-        named = checks.whole("a class of class_weight", index, 0)
-        weights[named] = checks.within(f"class_weight of class {named}", weight, 0)
+    weights: dict[int | str, float] = {}
+    for name, weight in checks.pairs("class_weight", value, "balanced or 0:1,3:5"):
+        if isinstance(name, str):
+            if "," in name or name != name.strip():
+                raise ValueError(f"class_weight must give the class {name!r} by its number: commas part the classes")
+            name = int(name) if name.isdecimal() and str(int(name)) == name else name  # 007 is a name
+        else:
+            name = checks.whole("a class of class_weight", name, 0)
+        if name in weights:
+            raise ValueError(f"class_weight must name each class once, and {name!r} is named twice")
+        weights[name] = checks.within(f"class_weight of class {name}", weight, 0)
     return weights
 
 

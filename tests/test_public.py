@@ -13,8 +13,8 @@ from bp_torch.recipe import FIELDS, Settings
 NAMES = {
     "ACTIVATIONS Activation BackpropTrace COSTS Check Checkpoint CheckpointError Cost DataError DivergenceError",
     "EngineError INITIALISERS Layer Network Position Record Recipe Trace backprop check data fit load load_checkpoint",
-    "per_example runs save stack train __version__ OPTIMISERS SGD Adam AdamW RMSprop Adagrad SCHEDULES schedules",
-    "Adamax Adadelta NAdam Lion",
+    "per_example runs save stack summary train __version__ OPTIMISERS SGD Adam AdamW RMSprop Adagrad SCHEDULES",
+    "schedules Adamax Adadelta NAdam Lion",
 }
 OF = {
     bp.Network: "create sizes to forward backward gradients cost predict accuracy layers activations cost_function",

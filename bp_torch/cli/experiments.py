@@ -17,7 +17,7 @@ from bp_torch.data.mnist import mnist
 from bp_torch.drawing import plain_style
 from bp_torch.insight.experiments import ALONE, ON_DATA, Data
 from bp_torch.insight.experiments.figures import DPI
-from bp_torch.runs.session import writable
+from bp_torch.runs.folder import writable
 
 EXAMPLES = [["vanishing"], ["feedback", "--seed", 1, "--out", "mine"], ["all"]]
 NAMES = (*ALONE, *ON_DATA)

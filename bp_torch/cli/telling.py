@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from bp_torch.cli.messages import counted, figures, times
+from bp_torch.cli.options import typed_option
 from bp_torch.errors import DivergenceError
 from bp_torch.recipe import Recipe, as_text
-from bp_torch.runs import metrics, quality
+from bp_torch.runs import best, metrics, quality
 from bp_torch.runs.session import WEIGHTS, Session
 from bp_torch.saving.checkpoint import load_checkpoint
 from bp_torch.schedules import Schedule
@@ -45,6 +46,12 @@ def introduce(session: Session) -> None:
         f"{recipe.optimizer}, {_rate(recipe)}, batches of {recipe.batch_size}, {counted(recipe.epochs, 'epoch')}; "
         f"{_others(recipe)}on {config.dataset}, {config.device}; run folder {folder}"
     )
+    if session.validation:
+        held_out, whole = len(session.validation.x), len(session.validation.x) + len(session.data.x)
+        print(
+            f"Of the {whole} training examples, {held_out} are held out to validate on, by seed {recipe.seed}. The run "
+            f"stops after {counted(config.patience or 0, 'epoch')} without a lower cost on them, and keeps the best."
+        )
     if config.init == "normal" and config.dataset == "mnist":
         print(
             "With weights from N(0, 1), the book's own, a digit may be learned late or never; --init scaled avoids it."
@@ -67,8 +74,9 @@ def introduce_table(session: Session, guessed: bool) -> None:
     """What the target holds; guessed: whether its cells alone have said so."""
     _, config, _, data, test, *_ = session
     classes = data.classes or ()
+    parts = f"{len(session.validation.x)} to validate on, " if session.validation else ""
     kinds = f"{len(classes)} classes, {textwrap.shorten(', '.join(classes), 100)}" if classes else "real-valued"
-    print(f"{config.target}: {kinds}; {counted(len(data.x), 'row')} to train on, {len(test.x)} to test")
+    print(f"{config.target}: {kinds}; {counted(len(data.x), 'row')} to train on, {parts}{len(test.x)} to test")
     if guessed and len(classes) > 2 and all(map(WHOLE.fullmatch, classes)):
         print(f"The whole numbers in {config.target} are taken for classes; if they are values, type --regression")
     if unseen := [name for k, name in enumerate(classes) if not (test.y == k).any()]:
@@ -99,18 +107,29 @@ def tell_quality(session: Session, records: list[Record]) -> None:
         first, more = figures(quality.of(net, test), names, config.target)
     except ImportError as error:  # training needs none of it
         first, more = f"no more than the cost, since {error.name} is not installed", []
+    examples = counted(len(test.x), "test example")
+    if session.validation:
+        kept = best.kept(config, records)
+        epoch, lowest = (kept.epoch, kept.validation_cost) if kept else (len(records), math.nan)
+        print(
+            f"The run has the weights of epoch {epoch} of {len(records)}, whose cost on the validation examples is the "
+            f"lowest: {lowest:.5f}"
+        )
+        cost = net.cost(test.x, test.y)
+        print(f"On the {examples}, by which nothing was chosen: {first}, cost {cost:.5f}", *more, sep="\n  ")
+        return
     cost = records[-1].validation_cost
-    print(f"At the end, on the {counted(len(test.x), 'test example')}: {first}, cost {cost:.5f}", *more, sep="\n  ")
+    print(f"At the end, on the {examples}: {first}, cost {cost:.5f}", *more, sep="\n  ")
     if records[-1].validation_accuracy is None:
-        best = min(records, key=lambda record: (record.validation_cost or 0.0, -record.epoch))
-        what = f"test cost {best.validation_cost:.5f}"
+        top = min(records, key=lambda record: (record.validation_cost or 0.0, -record.epoch))
+        what = f"test cost {top.validation_cost:.5f}"
     else:
-        best = max(records, key=lambda record: (record.validation_accuracy or 0.0, record.epoch))
-        what = f"accuracy {best.validation_accuracy:.2%}"
-    if best is records[-1]:
+        top = max(records, key=lambda record: (record.validation_accuracy or 0.0, record.epoch))
+        what = f"accuracy {top.validation_accuracy:.2%}"
+    if top is records[-1]:
         print("  no epoch before was better")
     else:
         print(
-            f"  the best epoch was {best.epoch}, {what}: it is the best on these very examples, which flatters it, and "
-            "its weights are not kept; docs/guide.md says how to keep the best (Training, and when to stop)"
+            f"  the best epoch was {top.epoch}, {what}: it is the best on these very examples, which flatters it, and "
+            f"its weights are not kept; {typed_option('patience')} keeps the best by examples that are held out"
         )

@@ -21,6 +21,7 @@ from bp_torch.cli.telling import introduce, introduce_table, of_divergence, tell
 from bp_torch.data import named
 from bp_torch.errors import DivergenceError
 from bp_torch.insight.check import check
+from bp_torch.insight.summary import summary
 from bp_torch.runs import config as configuration
 from bp_torch.runs import session as runs
 from bp_torch.runs.config import Config
@@ -39,6 +40,7 @@ EXAMPLES = [
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_fields(parser)
     parts.add_parts(parser)
+    parser.add_argument("--summary", action="store_true", help="first print a table of the layers")
     parser.add_argument("--check", action="store_true", help="first hold the gradients to differences of the cost")
     parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
     parser.add_argument(
@@ -87,29 +89,33 @@ def _moved(folder: Path, config: Config, options: argparse.Namespace) -> Config:
 
 
 def _train(session: Session, options: argparse.Namespace) -> int:
-    folder, config, net, data, _, position, earlier, _ = session
+    folder, config, net, data, _, position, earlier, *_ = session
     epochs = config.recipe.epochs
     introduce(session)
     if named.is_table(config.dataset):
         introduce_table(session, guessed=options.resume is None and "task" not in given(options))
+    if options.summary:
+        batch_size = min(config.recipe.batch_size, len(data.x))
+        print(summary(net, batch_size=batch_size, optimizer=config.recipe.optimizer))
     if options.check:
         y = data.y[:20]
         check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())
-    if position.epoch > epochs:
-        print(f"The run in {folder} is finished: it is trained for {counted(epochs, 'epoch')}.")
+    if session.is_over(earlier):
+        print(f"The run in {folder} is finished: it is trained for {counted(len(earlier), 'epoch')}.")
     elif options.resume is not None:
         print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
     records = list(earlier)
     with held_back() as signals:
         training = runs.train(session, stop=lambda: bool(signals))
+        shown = with_progress(training, epochs, len(earlier), config.validation, rate=callable(config.recipe.lr))
         try:
-            records += with_progress(training, epochs, len(earlier), validation="test", rate=callable(config.recipe.lr))
+            records += shown
         except DivergenceError as error:
             say(f"{typed('train')}: {of_divergence(session, error)}")
             return 1
         except BrokenPipeError:  # whoever read what is printed has gone: the session saves what was trained, and ends
             return 128 + signal.SIGPIPE
-    if signals and len(records) < epochs:
+    if signals and not session.is_over(records):
         position = load_checkpoint(folder / WEIGHTS).position
         print(
             f"Stopped by {signals[0].name} in epoch {position.epoch}, after batch {position.batch}; saved in "

@@ -11,11 +11,13 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.data import cells as reading
 from bp_torch.data.faults import short
+from bp_torch.data.splitting import set_apart
 from bp_torch.data.targets import TASKS, targets, warn_of_near_equals
 from bp_torch.errors import DataError
 from bp_torch.randomness import generator
 
 FAR = 1e6  # times the usual distance from the middle, from which on a cell makes the others nearly one value
+ONE_IN = 5  # rows is one to test on
 SOME = 5000  # rows of which a median is taken
 
 
@@ -69,7 +71,8 @@ def table(
     if len(cells.lines) < 3:
         raise DataError(f"{path} holds {len(cells.lines)} rows below its header: give it 3 at least, for both parts")
     x = torch.frombuffer(cells.features, dtype=torch.float64).view(len(cells.lines), -1)
-    test = _test_rows(y, classes is not None, seed)
+    order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
+    test = set_apart(y, classes is not None, order, ONE_IN)
     if not test.any():
         raise DataError(f"{path}, column {target!r}: no class has two rows, one of them to test on: add rows")
     far, numbering = _far(cells, cells.columns, x), _numbering(x)
@@ -99,25 +102,6 @@ def table(
         )
     train, held_out = ((x[rows].to(device), y[rows].to(device)) for rows in (~test, test))
     return Table(train, held_out, classes, cells.columns, mean, scale, target_mean, target_scale)
-
-
-def _test_rows(y: Tensor, classes: bool, seed: int) -> Tensor:
-    """Which rows are the test part (m,) bool: every fifth of a random order, within the classes if there are any.
-
-    Each class has a row to train on; a row to test on is found if any class has two.
-    """
-    order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
-    test = torch.zeros(len(y), dtype=torch.bool, device="cpu")
-    if not classes:
-        test[order[2::5]] = True
-        return test
-    order = order[y[order].argsort(stable=True)]
-    spared = y.bincount()[y] > 1
-    test[order[2::5]] = True
-    test &= spared
-    if not test.any():
-        test[order[spared[order]][:1]] = True
-    return test
 
 
 def _numbering(x: Tensor) -> int | None:

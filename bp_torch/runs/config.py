@@ -47,6 +47,8 @@ class Config:
     hidden: the widths of the hidden layers, "100,50" or [100, 50]. activation, cost, init, dtype: as `Network.create`
         takes them, by name.
     checkpoint_every: in epochs; below 1, a share of one.
+    patience: a tenth of the training examples is held out to validate on, chosen by the recipe's seed. The run ends
+        after so many epochs in a row without a lower cost on them, and has the weights of its best epoch then.
     recipe: how it is trained; its lr is a number.
     sha256: what the data is recognised by; None where its files are verified anyway.
     about: for who reads the file: sizes of the layers, names of the classes, height and width of the images and the
@@ -80,6 +82,12 @@ class Config:
     )
     dtype: str = option("float32", ", ".join(DTYPES))
     checkpoint_every: float = option(1.0, "save every N epochs; 0.1: ten times an epoch")
+    patience: int | None = option(
+        None,
+        "stop after N epochs without a lower cost on a tenth of the training examples, which is held out, and keep the "
+        "best epoch's weights",
+        int,
+    )
     recipe: Recipe = field(default_factory=Recipe)
     sha256: str | None = field(default=None, metadata={"kind": str})
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -110,6 +118,8 @@ class Config:
         for width in self.widths:
             checks.whole("every layer size", width, 1)
         object.__setattr__(self, "checkpoint_every", checks.positive("checkpoint_every", self.checkpoint_every))
+        if self.patience is not None:
+            checks.whole("patience", self.patience, 1)
         if self.checkpoint_every >= 1 and self.checkpoint_every % 1:
             raise ValueError(f"checkpoint_every must be a whole number or below 1, not {self.checkpoint_every:g}")
 
@@ -120,6 +130,11 @@ class Config:
             return [int(width) for width in str(self.hidden).split(",")]
         except ValueError:
             raise ValueError(f"hidden must list whole numbers, as in 100,50, not {self.hidden!r}") from None
+
+    @property
+    def validation(self) -> str:
+        """What the validation figures of the run's records are of: the test examples, or others that were held out."""
+        return "test" if self.patience is None else "validation"
 
     def network(self, inputs: int, outputs: int, output: str | None = None) -> Network:
         """The network before training, between data of so many inputs and outputs."""

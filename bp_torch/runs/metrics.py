@@ -77,6 +77,8 @@ def _record(values: dict[str, Any]) -> Record:
     epoch = figures["epoch"]
     if not isinstance(epoch, int) or epoch < 1:
         raise ValueError(f"epoch is {epoch!r}")
+    if figures["penalty"] is None:  # of versions that knew none
+        figures["penalty"] = 0.0
     if figures["examples_per_second"] is None:
         figures["examples_per_second"] = math.nan
     return Record(**figures, position=Position(epoch + 1))

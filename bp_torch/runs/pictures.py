@@ -1,5 +1,6 @@
-"""The pictures of a run: cost and accuracy by epoch, and the confusion matrix."""
+"""The pictures of a run: cost, accuracy and learning rate by epoch, and the confusion matrix."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,24 +14,37 @@ CELLS = 40  # classes of a confusion matrix that are all named, with a number in
 
 
 @drawing.plain_style()
-def curve(path: Path, records: Sequence[Record], title: str) -> None:
-    """Cost and test accuracy by epoch, as a PNG. The training cost is taken during an epoch, the test's after it."""
+def curve(path: Path, records: Sequence[Record], title: str, validation: str = "test") -> None:
+    """Cost and accuracy by epoch, and the learning rate where it changes, as a PNG.
+
+    The training cost is taken during an epoch, with and without a penalty; that of the validation, which is called so
+    here, after it.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    figure = drawing.figure(9, 3.6)
-    figure.suptitle(title)
     scored = records[-1].validation_accuracy is not None  # real-valued targets have no accuracy
-    cost, *others = figure.subplots(1, 1 + scored, squeeze=False)[0]
-    epochs = [record.epoch for record in records]
+    scheduled = len({record.lr for record in records}) > 1
+    panels = 1 + scored + scheduled
+    figure = drawing.figure(max(9, 4.5 * panels), 3.6)
+    figure.suptitle(title)
+    cost, *others = figure.subplots(1, panels, squeeze=False)[0]
+    epochs, after = [record.epoch for record in records], f"{validation}, after the epoch"
     cost.plot(epochs, [record.cost for record in records], ".-", label="training, during the epoch")
-    cost.plot(epochs, [record.validation_cost for record in records], ".-", label="test, after the epoch")
+    if any(record.penalty for record in records):
+        without = [record.data_cost for record in records]
+        cost.plot(epochs, without, ".--", color="C0", label="the same without the penalty")
+    cost.plot(epochs, [record.validation_cost for record in records], ".-", color="C1", label=after)
     cost.set(xlabel="epoch", ylabel="cost C", yscale="log")
     cost.legend()
-    for accuracy in others:
+    if scored:
         shares = [100 * (record.validation_accuracy or 0) for record in records]
-        accuracy.plot(epochs, shares, ".-", color="C1", label="test, after the epoch")
-        accuracy.set(xlabel="epoch", ylabel="accuracy, %")
-        accuracy.legend(loc="lower right")
+        others[0].plot(epochs, shares, ".-", color="C1", label=after)
+        others[0].set(xlabel="epoch", ylabel="accuracy, %")
+        others[0].legend(loc="lower right")
+    if scheduled:
+        rates = [math.nan if record.lr is None else record.lr for record in records]
+        others[-1].plot(epochs, rates, ".-", color="C2")
+        others[-1].set(xlabel="epoch", ylabel="learning rate η", ylim=(0, None))
     for axes in (cost, *others):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

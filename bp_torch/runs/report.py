@@ -24,7 +24,7 @@ from bp_torch.data.named import Split, is_table
 from bp_torch.insight.observe import bounds, spread
 from bp_torch.labels import class_labels
 from bp_torch.network import Network
-from bp_torch.runs import metrics, observations, quality, saved
+from bp_torch.runs import best, metrics, observations, quality, saved
 from bp_torch.runs.config import Config
 from bp_torch.training.loop import Record
 
@@ -62,7 +62,7 @@ def report(
         )
     name, test = saved.load_test_set(run, dataset, data_dir, target)
     path = run.folder / "report.html"
-    past = history(run.records, metrics.wall_seconds(run.folder))
+    past = history(run.records, metrics.wall_seconds(run.folder), run.config)
     text = page(contents(run.folder.resolve().name, run.net, run.config, name, past, test, observed))
     path.write_text(text, encoding="utf-8", errors="replace")
     return path
@@ -94,6 +94,7 @@ def contents(
         "parameters": sum(t.numel() for layer in net.layers for t in layer),
         "config": {**config.settings(), **config.about, "dataset": dataset},
         **past,
+        "validation": config.validation,
         "test": of_test_set(net, test, labels, exact=table is not None) | figures,
         "classes": None if labels is None else names,
         "table": table,
@@ -112,7 +113,7 @@ def table_of(config: Config, net: Network) -> dict[str, Any] | None:
     return {**table, "target": config.target} if fits else None
 
 
-def history(records: Sequence[Record], wall_seconds: float | None) -> dict[str, Any]:
+def history(records: Sequence[Record], wall_seconds: float | None, config: Config) -> dict[str, Any]:
     """The records by figure, thinned where they are many, and what all of them come to."""
     if not records:
         return {"records": None, "totals": None}
@@ -121,7 +122,9 @@ def history(records: Sequence[Record], wall_seconds: float | None) -> dict[str, 
     rates = [rate for record in records if (rate := _finite(record.examples_per_second)) is not None]
     scores = [(score, record.epoch) for record in records if (score := _finite(record.validation_accuracy)) is not None]
     return {
-        "records": {name: [_finite(getattr(record, name)) for record in drawn] for name in metrics.NAMES},
+        "records": {
+            name: [_finite(getattr(record, name)) for record in drawn] for name in (*metrics.NAMES, "data_cost")
+        },
         "totals": {
             "epochs": len(records),
             "seconds": math.fsum(seconds),
@@ -131,6 +134,7 @@ def history(records: Sequence[Record], wall_seconds: float | None) -> dict[str, 
             "most": max(seconds),
             "rate": statistics.median_high(rates) if rates else None,
             "best": max(scores, default=None),
+            "kept": kept.epoch if (kept := best.kept(config, records)) else None,
         },
     }
 

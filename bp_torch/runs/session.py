@@ -5,20 +5,15 @@
             print(record.epoch, record.validation_accuracy)
 
 A folder holds weights.safetensors (the checkpoint) and weights.previous.safetensors, config.json, metrics.jsonl,
-observations.safetensors, curve.png and confusion.png.
+observations.safetensors, curve.png and confusion.png; with a patience best.safetensors, too.
 """
 
-import contextlib
-import fcntl
-import os
 import platform
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,14 +24,17 @@ from bp_torch.data import download, named
 from bp_torch.data.named import Split
 from bp_torch.errors import CheckpointError, DataError, DivergenceError
 from bp_torch.network import Network
-from bp_torch.recipe import with_rate
+from bp_torch.recipe import Recipe, with_rate
+from bp_torch.runs import best, metrics, observations, pictures
 from bp_torch.runs import config as configuration
-from bp_torch.runs import metrics, observations, pictures
 from bp_torch.runs.config import Config
+from bp_torch.runs.examples import held_out, with_indices
+from bp_torch.runs.folder import leave, locked, new_folder
 from bp_torch.saving.checkpoint import newest, save
 from bp_torch.state import Position, is_finite
 from bp_torch.training import engines, loop
 from bp_torch.training.loop import Record
+from bp_torch.training.stopping import is_better
 from bp_torch.version import VERSION
 
 WEIGHTS = "weights.safetensors"
@@ -56,8 +54,9 @@ class Status:
 class Session(NamedTuple):
     """A run that is open for training; its folder is locked against other processes.
 
-    config: with nothing left out. net: as the run has trained it until `position`. data, test: its examples. records:
-    of the epochs until there.
+    config: with nothing left out. net: as the run has trained it until `position`; of a run with a patience that is
+    over, with the weights of its best epoch. data, test: its examples. records: of the epochs until there. validation:
+    what a run with a patience chooses by; None in others, whose records are of the test examples.
     """
 
     folder: Path
@@ -68,6 +67,21 @@ class Session(NamedTuple):
     position: Position
     records: tuple[Record, ...]
     status: Status
+    validation: Split | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the config as training takes it."""
+        return with_indices(self.config.recipe, self.data.classes)
+
+    @property
+    def watched(self) -> Split:
+        """The examples that the records' validation figures are of."""
+        return self.validation or self.test
+
+    def is_over(self, records: Sequence[Record]) -> bool:
+        """Whether nothing is left to train after these epochs."""
+        return best.is_over(self.config, len(records), best.best(records) if self.validation else None)
 
 
 @contextmanager
@@ -77,28 +91,21 @@ def begin(config: Config, folder: str | Path | None = None) -> Iterator[Session]
     Its first checkpoint holds the weights that it starts from. Raises ValueError for a folder that can't be taken,
     DataError for data that can't be had; nothing is left in the folder then.
     """
-    folder = _new_folder(folder, Path(config.dataset).stem)
-    with _locked(folder):
+    folder = new_folder(folder, Path(config.dataset).stem)
+    with locked(folder):
         try:
             session = _prepared(config, folder)
         except BaseException:
-            _leave(folder)
+            leave(folder)
             raise
         try:
             configuration.write(folder, session.config)
             save(folder / WEIGHTS, session.net, settings=session.config.settings())
         except Exception:
-            _leave(folder)
+            leave(folder)
             raise
         with _opened(session):
             yield session
-
-
-def _leave(folder: Path) -> None:
-    """Takes a folder in which nothing has been trained away, so that the next try may name it again."""
-    with contextlib.suppress(OSError):
-        (folder / configuration.FILE).unlink(missing_ok=True)
-        folder.rmdir()
 
 
 @contextmanager
@@ -113,7 +120,7 @@ def resume(folder: str | Path, config: Config | None = None) -> Iterator[Session
     folder = Path(folder)
     if not (folder / configuration.FILE).is_file():
         raise ValueError(f"{folder} is not a run that training started: it has no {configuration.FILE}")
-    with _locked(folder):
+    with locked(folder):
         session = _standing(_prepared(config or configuration.read(folder), folder))
         with _opened(session):
             yield session
@@ -132,6 +139,8 @@ def _opened(session: Session) -> Iterator[None]:
 def train(session: Session, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
     """Trains the run to its end, saves as its config says, and yields a record after every epoch.
 
+    Where a run with a patience is over, its network and its weights.safetensors get the weights of the best epoch.
+
     stop: asked after every few batches; where it says so, the run is saved and ends there. Leaving the loop does the
     same, at the end of the context. Raises DivergenceError; what was learned until then stays.
     """
@@ -144,13 +153,14 @@ def train(session: Session, stop: Callable[[], bool] = lambda: False) -> Iterato
 
 
 def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
-    folder, config, net, data, test, position, earlier, status = session
-    recipe = config.recipe
+    folder, config, net, data, test, position, earlier, status, validation = session
+    recipe = session.recipe
     of_a_step = recipe.batch_size * recipe.accumulate
     steps = -(-len(data.x) // of_a_step)
     between = max(1, round(config.checkpoint_every * steps))  # steps between two checkpoints
     part = min(engines.batches_in(SECONDS_A_STOP, net, of_a_step), between)
     records, saved = list(earlier), position
+    lead = best.best(records) if validation else None
     written = turned = time.perf_counter()
     before = position.seconds  # of an epoch that an earlier session began
     watch = observations.start(data[:2], test[:2], recipe.epochs)
@@ -162,23 +172,35 @@ def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
         status.finish = lambda: None
         if records and records[-1].position.epoch > saved.epoch:
             save(folder / WEIGHTS, net, position=records[-1].position, settings=config.settings())
+        over = best.is_over(config, len(records), lead)
+        if lead is not None and over and best.take(folder, net, lead.epoch):
+            save(folder / WEIGHTS, net, position=Position(len(records) + 1), settings=config.settings())
         _finish(session, records, watch)
 
     status.finish = finish
+    if best.is_over(config, len(records), lead):
+        return finish()
     try:
-        for record in loop.train(net, data[:2], validation=test[:2], every=part, start=position, recipe=recipe):
+        for record in loop.train(
+            net, data[:2], validation=session.watched[:2], every=part, start=position, recipe=recipe
+        ):
             here, stopping = record.position, stop()
+            over = False
             if record.whole:
                 records.append(record)
+                if validation and is_better(record, lead, best.MONITOR):
+                    lead = record
+                    best.keep(folder, config, net, record.epoch)
+                over = best.is_over(config, len(records), lead)
                 observations.look(watch, net, record.epoch)
-                if time.perf_counter() - written > SECONDS_A_WRITE:
+                if over or time.perf_counter() - written > SECONDS_A_WRITE:
                     observations.write(folder, watch, net)
                     written = time.perf_counter()
                 now = time.perf_counter()
                 metrics.append(folder, record, before + now - turned)  # on the disk before the checkpoint that follows
                 turned, before = now, 0.0
                 due = config.checkpoint_every < 1 or not record.epoch % config.checkpoint_every
-                due = due or record.epoch == recipe.epochs
+                due = due or over
             elif is_finite(net):
                 since = here.batch - (saved.batch if saved.epoch == here.epoch else 0)
                 due = config.checkpoint_every < 1 and since >= between
@@ -189,7 +211,7 @@ def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
                 saved = here
             if record.whole:
                 yield record
-            if stopping:
+            if stopping or over:
                 break
     except DivergenceError:
         finish()
@@ -199,7 +221,7 @@ def _train(session: Session, stop: Callable[[], bool]) -> Iterator[Record]:
 
 def _finish(session: Session, records: list[Record], watch: observations.Watch) -> None:
     """The observations and the pictures."""
-    folder, _, net, _, test = session[:5]
+    folder, config, net, _, test = session[:5]
     observations.write(folder, watch, net)
     title = f"{net.sizes} {net.activations[0].name}, {net.cost_function.name}"
     drawings: list[Callable[[], None]] = []
@@ -207,7 +229,7 @@ def _finish(session: Session, records: list[Record], watch: observations.Watch) 
         names = test.classes
         drawings.append(lambda: pictures.confusion(folder / "confusion.png", test.y, net.predict(test.x), names))
     if records:
-        drawings.append(lambda: pictures.curve(folder / "curve.png", records, title))
+        drawings.append(lambda: pictures.curve(folder / "curve.png", records, title, config.validation))
     for draw in drawings:
         try:
             draw()
@@ -235,16 +257,18 @@ def _prepared(config: Config, folder: Path) -> Session:
     book = config.activation == "sigmoid" and config.cost == "quadratic" and config.dataset == "mnist"
     config = replace(config, init=config.init or ("normal" if book else None))
     net = config.network(data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
-    recipe = config.recipe
-    loop.train(net, data[:2], validation=test[:2], recipe=recipe)  # it checks them now, and would start with a record
+    sha256 = named.fingerprint(config.dataset, data, test)
+    data, validation = (data, None) if config.patience is None else held_out(data, config.recipe.seed)
+    recipe = with_indices(config.recipe, data.classes)
+    loop.train(net, data[:2], validation=(validation or test)[:2], recipe=recipe)  # it checks them all now
     scaling = named.is_table(config.dataset) and named.scaling(config.dataset, str(config.target), config.task)
     config = replace(
         config,
         dataset=str(Path(config.dataset).resolve()) if named.is_table(config.dataset) else config.dataset,
         task=task_of(config, data.classes),
         data_dir=_data_dir(config),
-        recipe=with_rate(recipe, net),
-        sha256=named.fingerprint(config.dataset, data, test),
+        recipe=with_rate(config.recipe, net),
+        sha256=sha256,
         about={
             "sizes": net.sizes,
             "classes": data.classes,
@@ -253,7 +277,7 @@ def _prepared(config: Config, folder: Path) -> Session:
             "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         },
     )
-    return Session(folder, config, net, data, test, Position(), (), Status())
+    return Session(folder, config, net, data, test, Position(), (), Status(), validation)
 
 
 def device_of(name: str) -> str:
@@ -320,43 +344,3 @@ def _standing(fresh: Session) -> Session:
         )
     metrics.cut(folder, len(records))
     return fresh._replace(net=net, position=position, records=tuple(records))
-
-
-def _new_folder(chosen: str | Path | None, dataset: str) -> Path:
-    """A new folder, or one that is empty, in which can be written; raises ValueError otherwise."""
-    if chosen is None:
-        return writable(Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S-%f}")
-    folder = Path(chosen)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: name a folder that is new or empty")
-    # what a run left that was killed while it wrote its first file does not count: that is swept up
-    if folder.is_dir() and any(not path.name.startswith(f".{configuration.FILE}.") for path in folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: name a folder that is new or empty")
-    return writable(folder)
-
-
-def writable(folder: Path) -> Path:
-    """The folder, made where it is missing; raises ValueError where nothing can be written into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ValueError(f"{folder} can't be written: {error.strerror}") from error
-    return folder
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Locks the folder against other processes; the lock ends with the process, however that ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise ValueError(f"another process is training the run in {folder}: wait for it, or stop it") from None
-    except OSError:  # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)

@@ -3,12 +3,18 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from bp_torch.network import Layer, Network
+from bp_torch.network import Network
 from bp_torch.state import State
 from bp_torch.training.loop import Record
 
 MONITORS = {"validation_cost": 1, "validation_accuracy": -1, "cost": 1}
 """What a run can be stopped by, and its sign: times that, less is better."""
+
+
+def is_better(record: Record, best: Record | None, monitor: str) -> bool:
+    """Whether the record's figure is better than that of the best before it; one that is not finite is not."""
+    sign = MONITORS[monitor]
+    return sign * getattr(record, monitor) < (math.inf if best is None else sign * getattr(best, monitor))
 
 
 def early_stopping(
@@ -22,22 +28,21 @@ def early_stopping(
         its values of then: a run goes on from there by that record's position. Without a finite figure all is left as
         it is.
     """
-    lowest, waited = math.inf, 0
-    best: tuple[State, tuple[Layer, ...]] | None = None
+    best: Record | None = None
+    waited, kept = 0, None
     try:
         for record in records:
             if record.whole:
-                figure = MONITORS[monitor] * getattr(record, monitor)
-                if figure < lowest:
-                    lowest, waited = figure, 0
+                if is_better(record, best, monitor):
+                    best, waited = record, 0
                     state = State(net, record.position.slots)
-                    best = (state, state.copy()) if restore_best else None
+                    kept = (state, state.copy()) if restore_best else None
                 else:
                     waited += 1
             yield record
             if waited == patience:
                 break
     finally:
-        if best is not None:
-            state, values = best
+        if kept is not None:
+            state, values = kept
             state.restore(values)

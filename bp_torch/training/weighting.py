@@ -29,7 +29,7 @@ def weighted(
     y: Tensor,
     labels: Tensor | None,
     weights: Tensor | None = None,
-    class_weight: str | Mapping[int, float] | None = None,
+    class_weight: str | Mapping[int | str, float] | None = None,
     label_smoothing: float = 0.0,
 ) -> Examples:
     """The examples as they enter training.
@@ -102,7 +102,7 @@ def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
     return weights if known is None else weights[known]
 
 
-def _of_classes(class_weight: str | Mapping[int, float], labels: Tensor | None, y: Tensor) -> Tensor:
+def _of_classes(class_weight: str | Mapping[int | str, float], labels: Tensor | None, y: Tensor) -> Tensor:
     """The weight of each example's class (m,), in float64."""
     if labels is None or labels.dtype == torch.bool:
         raise ValueError("class_weight needs one class for each example: give sample_weight instead")
@@ -113,7 +113,7 @@ def _of_classes(class_weight: str | Mapping[int, float], labels: Tensor | None, 
     else:
         table = torch.ones_like(counts)
         for index, weight in class_weight.items():
-            if index >= len(counts) or not counts[index]:
+            if isinstance(index, str) or index >= len(counts) or not counts[index]:
                 there = ", ".join(map(str, counts.nonzero().flatten().tolist()))
                 raise ValueError(f"class_weight names class {index}, of which there is no example: there are {there}")
             table[index] = weight

@@ -135,10 +135,12 @@ def test_what_is_trained_is_told_in_a_line_and_a_contradiction_by_its_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = "--optimizer adam --weight-decay 0.01 --schedule cosine --warmup 0.1 --dropout 0.2,0.5 --l2 0.1"
-    few = [*DIGITS, "--hidden", "4", "--epochs", "1", "--batch-size", "200", "--engine", "eager"]
+    few = [*DIGITS, "--hidden", "4", "--epochs", "1", "--batch-size", "200", "--engine", "eager", "--summary"]
     assert call("train", *few, *options.split(), "--out", tmp_path / "run") == 0
     printed = capsys.readouterr().out
     assert "; adam(weight_decay=0.01), η by cosine(0.001, warmup=0.1), batches of 200, 1 epoch; " in printed
+    net = bp.load(tmp_path / "run" / "weights.safetensors")
+    assert str(bp.summary(net, batch_size=200, optimizer="adam(weight_decay=0.01)")) in printed
     assert "; l2 0.1, dropout 0.2,0.5; on digits, cpu; run folder" in printed
     # the last of 8 steps: half a cosine after the warm-up, at (7/8 - 0.1) / 0.9 of it
     assert "  η 4.68e-05  " in next(line for line in printed.splitlines() if line.startswith("epoch"))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch.data import Split
-from bp_torch.runs import observations, saved
+from bp_torch.runs import observations, pictures, saved
 from bp_torch.runs.report import EPOCHS, MISTAKES, NEURONS
 
 
@@ -245,8 +245,41 @@ def test_many_epochs_are_thinned_and_what_they_come_to_is_not(run: Path, tmp_pat
     assert {after - before for before, after in pairwise(epochs)} <= {15, 16}
     assert content["records"]["cost"] == [1 / e for e in epochs]
     totals = {"epochs": 30_000, "seconds": 3750.125, "wall": None, "median": 0.125, "least": 0.125, "most": 0.25}
-    assert content["totals"] == totals | {"rate": 123456.789 + 15_001, "best": [0.9, 777]}
+    assert content["totals"] == totals | {"rate": 123456.789 + 15_001, "best": [0.9, 777], "kept": None}
     assert (long / "report.html").stat().st_size < 3_000_000
+
+
+def test_records_of_before_rates_and_penalties_were_kept_are_read(run: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    rows = [json.loads(line) for line in (old / "metrics.jsonl").read_text().splitlines()]
+    older = [{name: value for name, value in row.items() if name not in ("lr", "penalty")} for row in rows]
+    (old / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in older))
+    assert [(record.lr, record.penalty, record.data_cost) for record in saved.read(old).records] == [
+        (None, 0.0, row["cost"]) for row in rows
+    ]
+    assert call("report", old) == 0
+    assert contents(old)["records"]["lr"] == [None] * 3
+    assert contents(run)["records"]["lr"] == [3.0] * 3
+    pictures.curve(tmp_path / "curve.png", saved.read(old).records, "old")
+
+
+def test_both_costs_and_the_rate_are_told_of_a_run_with_a_penalty_a_schedule_and_a_patience(tmp_path: Path) -> None:
+    out, options = tmp_path / "run", ["--hidden", 8, "--epochs", 4, "--engine", "eager", "--seed", 1]
+    options += ["--schedule", "linear", "--lr", 0.5, "--l2", 2.0, "--patience", 3]
+    assert call("train", "--dataset", "digits", *options, "--out", out) == 0
+    assert call("report", out) == 0
+    content, records = contents(out), saved.read(out).records
+    assert content["validation"] == "validation"
+    batches = 130  # of the 1293 examples that are trained on
+    wanted = [0.5 * (1 - (batches * epoch - 1) / (4 * batches)) for epoch in range(1, 5)]
+    assert content["records"]["lr"] == pytest.approx(wanted)
+    net, told = bp.load(out / "best.safetensors"), content["records"]
+    lowest = content["totals"]["kept"]
+    assert lowest == 1 + min(range(4), key=lambda e: told["validation_cost"][e])
+    squares = sum(layer.w.double().square().sum().item() for layer in net.layers)
+    assert told["penalty"][lowest - 1] == pytest.approx(2.0 / (2 * 1293) * squares, rel=1e-5)
+    assert told["data_cost"] == pytest.approx([record.cost - record.penalty for record in records])
 
 
 NAMES = ["</script><b>bold</b>", "a&b", "ü", "{{script}}", "$x^", '"quoted"', "<!--", "7", "plain", "n" * 200]

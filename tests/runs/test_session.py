@@ -18,7 +18,7 @@ import torch
 from programs import call
 
 import bp_torch as bp
-from bp_torch.runs import config, metrics, observations, pictures, session
+from bp_torch.runs import best, config, folder, metrics, observations, pictures, session
 from bp_torch.runs.session import WEIGHTS
 from bp_torch.saving import durable
 
@@ -123,6 +123,95 @@ with held_back() as received:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == -signal.Signals[numbers[1]]
     assert numbers[0] in done.stdout
+
+
+EVERYTHING = [*SHORT[:2], "--epochs", "9", "--hidden", "12", "--batch-size", "60", "--engine", "eager", *PARTS]
+EVERYTHING += ["--activation", "relu", "--cost", "softmax_cross_entropy", "--optimizer", "adam", "--lr", "0.05"]
+EVERYTHING += ["--schedule", "cosine", "--dropout", "0.2,0.5", "--l2", "0.1", "--class-weight", "balanced"]
+EVERYTHING += ["--patience", "1"]
+WRITES = 26  # of checkpoints, in such a run
+
+
+@pytest.mark.parametrize("write", [2, 4, 5, 14, 19, *range(WRITES - 3, WRITES)])
+def test_a_run_with_a_patience_killed_at_any_write_ends_with_the_best_of_the_same_epochs(
+    tmp_path: Path, run: Run, alone: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
+    """By Adam, a schedule and dropout; killed in mid-epoch, before and after the best weights, and at the very end."""
+    wanted, written, left = alone(*EVERYTHING), durable.write, [write]
+
+    def killing(*arguments: Any, **more: Any) -> None:
+        left[0] -= arguments[0].name in (WEIGHTS, best.FILE)
+        if left[0] < 0:
+            raise KilledError
+        written(*arguments, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(durable, "write", killing)
+        run(*EVERYTHING, "--out", tmp_path / "run")
+    for _ in range(2):  # a run that is over stays as it is
+        code, printed = run("--resume", tmp_path / "run")
+        assert code == 0, printed
+        _assert_same(tmp_path / "run", wanted)
+        assert (tmp_path / "run" / best.FILE).read_bytes() == (wanted / best.FILE).read_bytes()
+
+
+def test_a_run_with_a_patience_holds_out_a_tenth_and_serves_its_best_epoch(
+    run: Run, alone: Callable[..., Path]
+) -> None:
+    out = alone(*EVERYTHING)
+    records, (x, y) = metrics.read(out), bp.data.digits("train")
+    costs = [record.validation_cost or 0.0 for record in records]
+    lowest = min(range(len(costs)), key=costs.__getitem__)
+    assert 1 < lowest + 1 == len(costs) - 1 < 8, "the run is to stop early, and not at once"
+    with session.resume(out) as opened:
+        assert opened.validation
+        parts = (opened.data, opened.validation)
+        assert sorted(map(tuple, torch.cat([part.x for part in parts]).tolist())) == sorted(map(tuple, x.tolist()))
+        counts = [part.y.bincount(minlength=10).tolist() for part in (opened.validation, bp.data.Split(x, y, None))]
+        assert all(abs(held_out - whole / 10) < 1 for held_out, whole in zip(*counts, strict=True))
+        assert opened.net.cost(*opened.validation[:2]) == pytest.approx(costs[lowest])
+        assert opened.position == bp.Position(len(costs) + 1)
+        assert list(session.train(opened)) == []
+    code, printed = run("--resume", out)
+    assert (code, f"is finished: it is trained for {len(costs)} epochs" in printed) == (0, True)
+    assert "Of the 1437 training examples, 144 are held out to validate on, by seed 0. The run stops after 1" in printed
+    assert f"The run has the weights of epoch {lowest + 1} of {len(costs)}, whose cost on the validation" in printed
+    net = bp.load(out / WEIGHTS)
+    assert "On the 360 test examples, by which nothing was chosen: accuracy " in printed
+    assert f"accuracy {net.accuracy(*bp.data.digits('test')):.2%}, cost " in printed
+    code, printed = run("--resume", out, "--patience", "2")
+    assert (code, "--patience 2 contradicts the run" in printed) == (2, True)
+
+
+def test_best_weights_that_are_gone_are_asked_for(tmp_path: Path, run: Run, alone: Callable[..., Path]) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(alone(*EVERYTHING), out)
+    for path in out.glob("best*"):
+        path.unlink()
+    code, printed = run("--resume", out)
+    assert (code, "best.safetensors does not hold the weights of epoch" in printed) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--patience", "0"], "--patience must be a whole number of at least 1"),
+        (
+            ["--class-weight", "8:2,ten:1"],
+            "--class-weight must name classes of the target, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, not 'ten'",
+        ),
+        (["--class-weight", "08:2"], "not '08'"),
+        (["--class-weight", "8:2,8:1"], "--class-weight must name each class once, and 8 is named twice"),
+        (["--class-weight", "8"], "--class-weight must be names with numbers, as in balanced or 0:1,3:5, not '8'"),
+    ],
+    ids=str,
+)
+def test_patience_and_class_weights_that_cant_be_are_refused(
+    tmp_path: Path, run: Run, arguments: list[str], message: str
+) -> None:
+    code, printed = run(*SHORT, *arguments, "--out", tmp_path / "run")
+    assert (code, message in printed) == (2, True), printed
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("after", [0, 1, 6])
@@ -330,7 +419,7 @@ def test_the_soak_loses_nothing(parts: list[str]) -> None:
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path, run: Run) -> None:
     assert run(*SHORT, "--out", tmp_path / "run")[0] == 0
-    with session._locked(tmp_path / "run"):
+    with folder.locked(tmp_path / "run"):
         code, printed = run("--resume", tmp_path / "run")
     assert code == 2
     assert f"another process is training the run in {tmp_path / 'run'}" in printed

@@ -1,5 +1,9 @@
 // The sections about the run as a whole.
 
+// Whether the run chose its epoch by examples that were held out, and what the records' validation figures are of.
+const CHOSEN = DATA.validation !== "test",
+  VALIDATION = DATA.validation;
+
 function heading() {
   const { name, sizes, activations, cost, config, test, totals, parameters } = DATA;
   $("name").textContent = name;
@@ -15,6 +19,7 @@ function heading() {
     ["R²", classes ? null : num(test.r2, 4)],
     ["Test cost C", num(test.cost)],
     ["Epochs", totals ? totals.epochs.toLocaleString("en") : null],
+    ["Weights, of epoch", totals?.kept ? totals.kept.toLocaleString("en") : null],
     ["Training alone", totals ? `${num(totals.seconds)} s` : null],
     ["With evaluating and saving", totals && totals.wall !== null ? `${num(totals.wall)} s` : null],
     ["Weights and biases", parameters.toLocaleString("en")],
@@ -48,25 +53,32 @@ function curves() {
   const x = records.epoch,
     some = (values) => values.some((v) => v !== null);
   const series = [{ name: "training", values: records.cost, colour: "var(--s1)" }];
+  const penalised = records.penalty.some((v) => v);
+  if (penalised)
+    series.push({ name: "training, without the penalty", values: records.data_cost, colour: "var(--s1)", dash: true });
   if (some(records.validation_cost))
-    series.push({ name: "test", values: records.validation_cost, colour: "var(--s0)" });
+    series.push({ name: VALIDATION, values: records.validation_cost, colour: "var(--s0)" });
   chart(room, () => ({
     title: "Cost C by epoch",
-    note: "training: each example's C<sub>x</sub> just before its batch's step",
+    note: `training: each example's C<sub>x</sub> just before its batch's step${penalised ? `; ${VALIDATION}: without a penalty` : ""}`,
     x,
     series,
     log: true,
   }));
   if (some(records.validation_accuracy)) {
-    const accuracy = { name: "test", values: records.validation_accuracy, colour: "var(--s0)" };
+    const accuracy = { name: VALIDATION, values: records.validation_accuracy, colour: "var(--s0)" };
     const { commonest, share } = DATA.test;
     const always = { name: `always “${className(commonest)}”`, values: x.map(() => share), colour: "var(--muted)", dash: true };
     const [best, epoch] = totals.best,
       last = records.validation_accuracy.at(-1);
-    const better = `best ${percent(best)}, epoch ${epoch}: the best on these very examples, which flatters it, and its weights are not kept`;
+    const better = totals.kept
+      ? `the run's weights are those of epoch ${totals.kept}, of the lowest validation cost`
+      : CHOSEN
+        ? `best ${percent(best)}, epoch ${epoch}`
+        : `best ${percent(best)}, epoch ${epoch}: the best on these very examples, which flatters it, and its weights are not kept`;
     chart(room, () => ({
-      title: "Test accuracy by epoch",
-      note: `at the end ${last === null ? "–" : percent(last)}, ${clean(always.name)} ${percent(share)}; ${best === last ? "no epoch was better" : better}`,
+      title: `${CHOSEN ? "Validation" : "Test"} accuracy by epoch`,
+      note: `at the end ${last === null ? "–" : percent(last)}, ${clean(always.name)} ${percent(share)}; ${best === last && !CHOSEN ? "no epoch was better" : better}`,
       x,
       series: share > 0.5 ? [accuracy, always] : [accuracy], // far below the curve it would flatten it
       format: (v) => `${num(100 * v)} %`,
@@ -75,7 +87,7 @@ function curves() {
   if (VALUED && DATA.cost === "quadratic" && some(records.validation_cost)) {
     const error = (c) => (c === null ? null : Math.sqrt(2 * c) * TABLE.target_scale); // C is ½(y − a)² of scaled values
     const errors = [
-      { name: "test", values: records.validation_cost.map(error), colour: "var(--s0)" },
+      { name: VALIDATION, values: records.validation_cost.map(error), colour: "var(--s0)" },
       { name: "always their mean", values: x.map(() => DATA.test.spread), colour: "var(--muted)", dash: true },
     ];
     chart(room, () => ({
@@ -86,6 +98,14 @@ function curves() {
       log: true,
     }));
   }
+  if (new Set(records.lr).size > 1)
+    chart(room, () => ({
+      title: "Learning rate η by epoch",
+      note: "that of the epoch's last step",
+      x,
+      series: [{ name: "η", values: records.lr, colour: "var(--s3)" }],
+      least: 0,
+    }));
   thinned(section);
 }
 
