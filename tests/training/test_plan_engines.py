@@ -93,7 +93,9 @@ def test_native_takes_the_eager_steps(settings: dict[str, Any], dtype: torch.dty
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({**FEATURES["adam with all"], "batch_size": M, "epochs": 9}, id="adam with all, one size of batch"),
+        pytest.param(
+            {**FEATURES["adam with all"], "batch_size": M, "epochs": 9}, id="adam with all, one size of batch"
+        ),
         pytest.param(FEATURES["adam with all"], id="adam with all", marks=pytest.mark.slow),
         pytest.param(FEATURES["clip_norm by the gradients"], id="clip_norm by the gradients", marks=pytest.mark.slow),
         pytest.param(FEATURES["momentum with all"], id="momentum with all", marks=pytest.mark.slow),
@@ -213,7 +215,7 @@ def test_nothing_leaves_the_gpu_and_no_step_waits_for_it(
         for epochs in (1, 3):
             net = bp.Network.create([8, 5, 3], hidden="tanh", cost="softmax_cross_entropy", device=DEVICE)
             x, y = torch.full((13, 8), 0.5, device=DEVICE), torch.zeros(13, dtype=torch.int64, device=DEVICE)
-            given = {**settings, "lr": "cosine(0.1)", "batch_size": batch_size, "engine": engine}
+            given: dict[str, Any] = {**settings, "lr": "cosine(0.1)", "batch_size": batch_size, "engine": engine}
             if "sample_weight" in given:
                 given["sample_weight"] = torch.ones(13, device=DEVICE)
             waits.count = 0
