@@ -174,6 +174,10 @@ class Network:
         """Neurons of each layer, the inputs first."""
         return [self.layers[0].w.shape[-1], *(layer.b.shape[-1] for layer in self.layers)]
 
+    def parameters(self) -> list[Tensor]:
+        """The tensors of `layers` themselves, w and b of each layer in turn: what an optimiser of torch.optim takes."""
+        return [t for layer in self.layers for t in layer]
+
     def to(self, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Self:
         """A copy of the network, of this dtype and on this device; what is left out stays as it is.
 

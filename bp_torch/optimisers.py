@@ -8,10 +8,12 @@ import math
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from bp_torch import checks, choices
 from bp_torch.adam import Adam, Adamax, AdamW, NAdam
+from bp_torch.borrowed import Borrowed
 from bp_torch.updates import Numbers, Optimiser, Updated, decayed
 
 
@@ -205,11 +207,15 @@ _ENTRIES = (SGD, Adam, AdamW, RMSprop, Adagrad, Adamax, NAdam, Adadelta, Lion)
 OPTIMISERS: dict[str, type[Optimiser]] = {entry.name: entry for entry in _ENTRIES}
 
 
-def optimiser(choice: str | Optimiser) -> Optimiser:
+def optimiser(choice: str | Optimiser | torch.optim.Optimizer) -> Optimiser:
     """The optimiser of a name, of a name with options, as in "adam(betas=(0.9, 0.99))", or the one that is given.
+
+    One of torch.optim is `Borrowed`.
 
     Raises ValueError for a name, an option or a value that can't be had.
     """
     if isinstance(choice, Optimiser):
         return choice
+    if isinstance(choice, torch.optim.Optimizer):
+        return Borrowed(choice)
     return choices.read("optimizer", choice, OPTIMISERS, "adam(eps=1e-7)")

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict, TypeVar, cast
 
+from torch.optim import Optimizer
+
 from bp_torch import checks, factors
+from bp_torch.borrowed import Borrowed
 from bp_torch.network import Network
 from bp_torch.optimisers import OPTIMISERS, SGD, optimiser
 from bp_torch.schedules import Schedule, schedule
@@ -31,7 +34,7 @@ class Settings(TypedDict, total=False):
     epochs: int
     batch_size: int
     lr: Rate | None
-    optimizer: str | Optimiser
+    optimizer: str | Optimiser | Optimizer
     rate_factors: Mapping[str, float] | str | None
     decay_factors: Mapping[str, float] | str | None
     l2: float
@@ -70,7 +73,10 @@ class Recipe:
         rate is taken anew at each step; or a function that is asked for it at the start of each epoch, with the epoch's
         number. Left out, here or in a schedule, `fitting_rate` of the network and the optimiser.
     optimizer: the rule by which a gradient changes the parameters: a key of `OPTIMISERS`, alone or with its options, as
-        in "adam(weight_decay=0.01)", or an entry, bp.Adam(weight_decay=0.01). "sgd" is plain gradient descent.
+        in "adam(weight_decay=0.01)", or an entry, bp.Adam(weight_decay=0.01). "sgd" is plain gradient descent. Or an
+        optimiser of torch.optim that holds tensors of net.parameters(), all or some; the others then stay as they are.
+        It runs on the engine "eager". Its rates are its own: a scheduler of torch steps them between two records. What
+        it keeps is saved by its state_dict, beside the network and the position.
     rate_factors, decay_factors: of η, and of the optimiser's weight_decay, for some of the parameters: {"biases": 0}.
         The parts are "weights", "biases", "first" (layer) and "last".
     l2, l1: λ of the penalties (λ/2n) Σ w² and (λ/n) Σ |w| that the cost is given, for n training examples; of weights
@@ -107,7 +113,7 @@ class Recipe:
         "learning rate η (default: the optimizer's; of sgd 3, the book's, for sigmoid with quadratic, else 0.1)",
         float,
     )
-    optimizer: str | Optimiser = option(
+    optimizer: str | Optimiser | Optimizer = option(
         "sgd", f"{', '.join(OPTIMISERS)}; with options: 'adam(weight_decay=0.01)'", metavar="RULE"
     )
     rate_factors: Mapping[str, float] | str | None = option(
@@ -143,6 +149,13 @@ class Recipe:
         if self.lr is not None and not callable(self.lr):
             put(self, "lr", checks.positive("lr", self.lr))
         put(self, "optimizer", optimiser(self.optimizer))
+        if isinstance(self.optimizer, Borrowed):
+            for name in ("lr", "rate_factors", "decay_factors"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} can't stand beside an optimiser of torch.optim, whose groups of parameters have their "
+                        f"own lr and weight_decay: give it to {self.optimizer} itself"
+                    )
         for name in ("rate_factors", "decay_factors"):
             if getattr(self, name) is not None:
                 put(self, name, factors.checked(name, getattr(self, name)))
@@ -252,7 +265,9 @@ def fitting_rate(net: Network, rule: Optimiser) -> float:
 
 
 def with_rate(recipe: Recipe, net: Network) -> Recipe:
-    """The recipe with the `fitting_rate` where it, or its schedule, names none."""
+    """The recipe with the `fitting_rate` where it, or its schedule, names none. A borrowed optimiser has its own."""
+    if isinstance(recipe.optimizer, Borrowed):
+        return recipe
     fitting = fitting_rate(net, rule_of(recipe))
     if recipe.lr is None:
         return replace(recipe, lr=fitting)

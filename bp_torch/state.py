@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from bp_torch import checks
+from bp_torch.borrowed import Borrowed, Kept
 from bp_torch.network import Layer, Network
 from bp_torch.updates import Optimiser
 
@@ -12,14 +13,23 @@ Slots = tuple[tuple[Layer, ...], ...]
 """What an update rule keeps: for each of its slots, tensors like those of every layer."""
 
 
+class Values(NamedTuple):
+    """Copies of what a state holds: of its tensors, and of what a borrowed optimiser keeps."""
+
+    layers: tuple[Layer, ...]
+    of_borrowed: Kept | None = None
+
+
 class State(NamedTuple):
     """All that a step changes, in place.
 
     net: the network. slots: what the update rule keeps for each parameter; plain gradient descent keeps nothing.
+    borrowed: an optimiser that takes the steps in a rule's place, and keeps what it keeps itself.
     """
 
     net: Network
     slots: Slots = ()
+    borrowed: Borrowed | None = None
 
     def twin(self, device: torch.device | None = None) -> "State":
         """The same values in memory of their own, on a device, if one is given."""
@@ -27,16 +37,19 @@ class State(NamedTuple):
         return State(self.net.to(device=device), slots)
 
     @torch.inference_mode()
-    def copy(self) -> tuple[Layer, ...]:
-        """Copies of all tensors, for `restore`."""
-        return tuple(Layer(w.clone(), b.clone()) for w, b in self.layers())
+    def copy(self) -> Values:
+        """Copies of it all, for `restore`."""
+        layers = tuple(Layer(w.clone(), b.clone()) for w, b in self.layers())
+        return Values(layers, None if self.borrowed is None else self.borrowed.copy())
 
     @torch.inference_mode()
-    def restore(self, copies: tuple[Layer, ...]) -> None:
-        """Puts the values of an earlier `copy` back into the same tensors."""
-        for layer, values in zip(self.layers(), copies, strict=True):
-            for tensor, value in zip(layer, values, strict=True):
+    def restore(self, values: Values) -> None:
+        """Puts the values of an earlier `copy` back into the same tensors, and into the optimiser."""
+        for layer, of_layer in zip(self.layers(), values.layers, strict=True):
+            for tensor, value in zip(layer, of_layer, strict=True):
                 tensor.copy_(value)
+        if self.borrowed is not None and values.of_borrowed is not None:
+            self.borrowed.restore(values.of_borrowed)
 
     def layers(self) -> tuple[Layer, ...]:
         """All tensors: the network's, then slot by slot."""
@@ -83,23 +96,31 @@ def checked_position(name: str, value: object) -> Position:
     return Position(epoch, batch, cost_sum, seconds, value.slots)
 
 
+def state_of(net: Network, slots: Slots, rule: Optimiser) -> State:
+    """The state of a training by this rule, of these slots."""
+    return State(net, slots, rule if isinstance(rule, Borrowed) else None)
+
+
 @torch.inference_mode(False)  # what a graph captures is changed outside of that mode
 def started(net: Network, rule: Optimiser, position: Position) -> State:
     """What a run begins or goes on with: the network, and what the rule keeps, copied from the position or fresh.
 
-    Raises ValueError where the position does not hold what the rule keeps for this network.
+    Raises ValueError where the position does not hold what the rule keeps for this network, or where a borrowed
+    optimiser is not for it.
     """
     fresh = tuple(
         tuple(Layer(*(torch.full_like(t, fill) for t in layer)) for layer in net.layers) for _, fill in rule.slots
     )
-    state = State(net, fresh)
+    state = state_of(net, fresh, rule)
+    if state.borrowed is not None:
+        state.borrowed.check(net.parameters())
     if position.slots or position[:2] != (1, 0):
         if _shapes(position.slots) != _shapes(fresh):
             raise ValueError(
                 f"start does not hold what optimizer={str(rule)!r} keeps for this network: go on with the optimizer "
                 "and the position that were saved together"
             )
-        State(net, fresh).restore((*net.layers, *(layer for slot in position.slots for layer in slot)))
+        State(net, fresh).restore(Values((*net.layers, *(layer for slot in position.slots for layer in slot))))
     return state
 
 

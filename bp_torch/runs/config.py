@@ -15,6 +15,7 @@ import torch
 
 from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS
+from bp_torch.borrowed import Borrowed
 from bp_torch.costs import COSTS
 from bp_torch.data.named import DATASETS, check_task, is_table
 from bp_torch.initialisers import INITIALISERS
@@ -102,6 +103,11 @@ class Config:
             raise ValueError(f"recipe must be a bp.Recipe, not {type(self.recipe).__name__}")
         if callable(self.recipe.lr) and not isinstance(self.recipe.lr, Schedule):
             raise ValueError("lr must be a number or a schedule in a run, since its config is kept as text")
+        if isinstance(self.recipe.optimizer, Borrowed):
+            raise ValueError(
+                "optimizer must be an entry of bp.OPTIMISERS in a run, since its config is kept as text, not "
+                f"{self.recipe.optimizer} of torch.optim"
+            )
         if self.dataset not in DATASETS and not is_table(self.dataset):
             raise ValueError(f"unknown dataset {self.dataset!r}: choose one of {', '.join(DATASETS)}, or a FILE.csv")
         if is_table(self.dataset) != (self.target is not None):

@@ -41,7 +41,8 @@ passes from one part to the next lies in the state."""
 class Job(NamedTuple):
     """What is trained (state), on what (data) and how (recipe).
 
-    data: x (m, n_0) and the target matrix y (m, n_L). The recipe's lr is given, and its batch_size is that of a step,
+    data: x (m, n_0) and the target matrix y (m, n_L). The recipe's lr is given, unless a
+    borrowed optimiser has its own, and its batch_size is that of a step,
     and at most m. plan: what a step does besides the four equations. weights: the examples' (m,), if they have any.
     """
 

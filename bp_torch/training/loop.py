@@ -15,7 +15,6 @@ from bp_torch import checks
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
 from bp_torch.labels import labels_of, right
 from bp_torch.network import (
-    Layer,
     Network,
     Trace,
     feed_forward,
@@ -26,7 +25,7 @@ from bp_torch.network import (
 from bp_torch.penalties import penalty
 from bp_torch.recipe import Recipe, Settings, recipe_of, rule_of, takes_settings, with_rate
 from bp_torch.schedules import Schedule
-from bp_torch.state import Position, State, checked_position, is_finite, started
+from bp_torch.state import Position, State, Values, checked_position, is_finite, started
 from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
@@ -193,7 +192,7 @@ def _records(job: Job, held_out: Given | None, every: int, start: Position) -> I
     counts = None if job.weights is None else job.weights.double().cpu()
     warned = False
     for epoch in range(start.epoch, recipe.epochs + 1):
-        rates = _rates(recipe, epoch, batches)
+        rates = _rates(job, epoch)
         _, first, total, seconds, _ = start if epoch == start.epoch else Position(epoch)
         with computing(engine.threads, device), _memory_of_a_step(job, epoch, first):
             before = job.state.copy()
@@ -208,6 +207,8 @@ def _records(job: Job, held_out: Given | None, every: int, start: Position) -> I
             with computing(engine.threads, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                 total += engine.run(steps.part(done, until, recipe.batch_size))
                 finite = math.isfinite(total) and (until < batches or is_finite(net))
+            if job.state.borrowed is not None:
+                rates[done:until] = job.state.borrowed.lr  # which may have been changed since the last record
             done, seconds = until, seconds + time.perf_counter() - began
             if not finite:
                 job.state.restore(before)
@@ -245,8 +246,11 @@ def _records(job: Job, held_out: Given | None, every: int, start: Position) -> I
         yield Record(epoch, mean + of_weights, cost, accuracy, seconds, m / seconds, position, rate, of_weights)
 
 
-def _rates(recipe: Recipe, epoch: int, batches: int) -> Tensor:
-    """η of each of the epoch's steps (batches,), in float64."""
+def _rates(job: Job, epoch: int) -> Tensor:
+    """η of each of the epoch's steps (batches,), in float64; of a borrowed optimiser, as it is by now."""
+    recipe, batches = job.recipe, len(job.batch_sizes)
+    if job.state.borrowed is not None:
+        return torch.full((batches,), job.state.borrowed.lr, dtype=torch.float64, device="cpu")
     if isinstance(recipe.lr, Schedule):
         steps = torch.arange((epoch - 1) * batches, epoch * batches, dtype=torch.float64, device="cpu")
         return recipe.lr.rates(steps / (recipe.epochs * batches))
@@ -271,7 +275,7 @@ def _penalty(job: Job) -> float:
 
 
 @contextmanager
-def _put_back(state: State, before: tuple[Layer, ...]) -> Iterator[None]:
+def _put_back(state: State, before: Values) -> Iterator[None]:
     """Puts the values of before back where an engine fails in the midst of its steps."""
     try:
         yield

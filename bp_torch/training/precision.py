@@ -30,6 +30,8 @@ PRECISIONS = {
 }
 
 
+@torch.inference_mode(False)  # what is made in it can't be changed in place outside
+@torch.no_grad()
 def passes_of(net: Network, precision: str) -> Network | None:
     """The copy of the network that runs the passes; None where the network itself does."""
     dtype = PRECISIONS[precision].dtype

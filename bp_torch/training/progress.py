@@ -10,7 +10,7 @@ from tqdm import tqdm
 from bp_torch import checks
 from bp_torch.labels import labels_of
 from bp_torch.network import Network
-from bp_torch.recipe import Recipe, Settings, recipe_of, takes_settings
+from bp_torch.recipe import Recipe, Settings, recipe_of, rule_of, takes_settings
 from bp_torch.state import Position
 from bp_torch.training.loop import Record, train
 from bp_torch.training.stopping import MONITORS, early_stopping
@@ -63,7 +63,9 @@ def fit(
         raise ValueError("monitor='validation_accuracy' needs classes as targets, not values: take 'validation_cost'")
     done = 0 if start is None else start.epoch - 1
     displayed = with_progress(records, recipe.epochs, done, rate=callable(recipe.lr))
-    return list(early_stopping(displayed, net, monitor, patience, restore_best) if watched else displayed)
+    return list(
+        early_stopping(displayed, net, rule_of(recipe), monitor, patience, restore_best) if watched else displayed
+    )
 
 
 def with_progress(

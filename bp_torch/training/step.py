@@ -63,7 +63,7 @@ def step(
     feedback: as in `errors`. lean: as in `feed_forward`.
     """
     net, of = state.net, given(plan, numbers)
-    swept = partial(_swept, net, plan, of, passes, feedback, lean)
+    swept = partial(sweep_of, net, plan, of, passes, feedback, lean)
     if plan.is_plain:
         trace, sweep = swept(batch)
         for l, delta in sweep:
@@ -78,7 +78,7 @@ def step(
     return trace
 
 
-def _swept(
+def sweep_of(
     net: Network,
     plan: Plan,
     of: Given,

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable, Iterator
 
 from bp_torch.network import Network
-from bp_torch.state import State
+from bp_torch.state import state_of
 from bp_torch.training.loop import Record
+from bp_torch.updates import Optimiser
 
 MONITORS = {"validation_cost": 1, "validation_accuracy": -1, "cost": 1}
 """What a run can be stopped by, and its sign: times that, less is better."""
@@ -18,10 +19,11 @@ def is_better(record: Record, best: Record | None, monitor: str) -> bool:
 
 
 def early_stopping(
-    records: Iterable[Record], net: Network, monitor: str, patience: int | None, restore_best: bool
+    records: Iterable[Record], net: Network, rule: Optimiser, monitor: str, patience: int | None, restore_best: bool
 ) -> Iterator[Record]:
     """Passes the records of a training of `net` through: all, or until there was no better one for `patience` epochs.
 
+    rule: by which the network is trained.
     monitor: the figure that is to improve, a key of `MONITORS`. An equal one is no better, nor is one that is not
         finite. Only epochs that are over count.
     restore_best: however it ends, the network is then given the weights of the best epoch, and what the optimiser keeps
@@ -35,7 +37,7 @@ def early_stopping(
             if record.whole:
                 if is_better(record, best, monitor):
                     best, waited = record, 0
-                    state = State(net, record.position.slots)
+                    state = state_of(net, record.position.slots, rule)
                     kept = (state, state.copy()) if restore_best else None
                 else:
                     waited += 1

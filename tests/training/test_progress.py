@@ -130,7 +130,7 @@ def _told(net: bp.Network, figures: list[float]) -> Iterator[bp.Record]:
 )
 def test_when_it_stops(figures: list[float], patience: int | None, epochs: int, best: int | None) -> None:
     net = network()
-    records = list(early_stopping(_told(net, figures), net, "validation_cost", patience, True))
+    records = list(early_stopping(_told(net, figures), net, bp.SGD(), "validation_cost", patience, True))
     assert [record.epoch for record in records if record.whole] == list(range(1, epochs + 1))
     assert net.layers[0].w[0, 0].item() == (best or epochs)
 
@@ -144,7 +144,7 @@ def test_a_run_that_an_error_ends_has_its_best_weights_too(error: BaseException)
         raise error
 
     with pytest.raises(type(error)):
-        list(early_stopping(failing(), net, "validation_cost", None, True))
+        list(early_stopping(failing(), net, bp.SGD(), "validation_cost", None, True))
     assert net.layers[0].w[0, 0].item() == 2
 
 

@@ -71,13 +71,24 @@ def check(job: Job) -> None:
     check_names(job.recipe)
     missing = precision_missing(job.state.net, job.recipe.precision)
     if missing is None and job.recipe.engine != "auto":
-        missing = ENGINES[job.recipe.engine].why_not(job)
+        missing = _why_not(job.recipe.engine, job)
     if missing is not None:
         raise ValueError(missing)
 
 
+def _why_not(name: str, job: Job) -> str | None:
+    if job.state.borrowed is not None and name != "eager":
+        return (
+            f"engine={name!r} takes the rules of bp.OPTIMISERS, and {job.state.borrowed} takes its steps itself: use "
+            "engine='eager'"
+        )
+    return ENGINES[name].why_not(job)
+
+
 def choose(job: Job) -> str:
     """What "auto" takes; it depends on nothing that changes from run to run on a machine."""
+    if job.state.borrowed is not None:
+        return "eager"
     if job.data[0].is_cuda:
         return "graph"
     if job.operations > LARGE and not _other_than_intel():

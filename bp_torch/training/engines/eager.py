@@ -1,12 +1,14 @@
 """The eager engine: one step after the other, as written."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bp_torch.network import Network, Trace
 from bp_torch.training.batches import Chunk, chunks
+from bp_torch.training.closure import step_by
 from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.memory import check_memory, memory_of_a_step
 from bp_torch.training.precision import inputs_of, passes_of, products_in, refresh
@@ -37,7 +39,9 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
     if not job.data[0].is_cuda:
         check_memory(memory_of_a_step(net.sizes, job.recipe.batch_size, job.data[0].dtype), job.recipe.batch_size)
 
-    @torch.inference_mode()
+    # What a borrowed optimiser keeps is used outside, where a tensor of the inference mode can't be changed in place.
+    @torch.inference_mode(job.state.borrowed is None or any(t.is_inference() for t in net.parameters()))
+    @torch.no_grad()  # which inference_mode(False) undoes
     def run(given: Steps) -> float:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         with products_in(job.recipe.precision):
@@ -59,7 +63,8 @@ def steps(
 
     x, passes: as `inputs_and_passes` gives them. lean: as in `feed_forward`.
     """
-    y, plan = job.data[1], job.plan
+    y, plan, borrowed = job.data[1], job.plan, job.state.borrowed
+    descend = step if borrowed is None else partial(step_by, borrowed)
     refresh(passes, job.state.net)
     done = 0
     for chunk in chunks(x, y, given.order, job.recipe.batch_size, job.weights):
@@ -70,7 +75,7 @@ def steps(
             keys = _scalars(given.keys[rows].to(y.device))
             batches = [batch._replace(keys=row) for batch, row in zip(batches, keys, strict=True)]
         taken = (
-            (batch, step(job.state, batch, row, plan=plan, passes=passes, lean=lean))
+            (batch, descend(job.state, batch, row, plan=plan, passes=passes, lean=lean))
             for batch, row in zip(batches, _scalars(given.numbers[rows].to(y)), strict=True)
         )
         yield chunk, taken
