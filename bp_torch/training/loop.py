@@ -6,19 +6,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
-from bp_torch.labels import labels_of, right
+from bp_torch.labels import right
 from bp_torch.network import (
     Network,
-    Trace,
     feed_forward,
-    mean_cost,
     multiplications,
     try_own_functions,
 )
@@ -29,12 +27,13 @@ from bp_torch.state import Position, State, Values, checked_position, is_finite,
 from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
 from bp_torch.training.batches import shuffled
-from bp_torch.training.engines.eager import replay
+from bp_torch.training.divergence import first_not_finite
+from bp_torch.training.examples import Pair, finite, pair_of
 from bp_torch.training.job import Job, Steps
 from bp_torch.training.plan import numbers_table, plan_of
 from bp_torch.training.precision import products_in
 from bp_torch.training.step import batch_cost
-from bp_torch.training.weighting import sample_weights, weighted, with_a_target
+from bp_torch.training.weighting import sample_weights, weighted
 
 EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at a time
 
@@ -70,18 +69,6 @@ class Record:
     @property
     def whole(self) -> bool:
         return self.position.batch == 0
-
-
-class Given(NamedTuple):
-    """Examples as they were given: x (m, n_0), the target matrix y (m, n_L), and what is right, as `labels_of` has it.
-
-    known: which of the rows that were given these are (rows,); None: all.
-    """
-
-    x: Tensor
-    y: Tensor
-    labels: Tensor | None
-    known: Tensor | None
 
 
 @takes_settings
@@ -122,8 +109,8 @@ def train(
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
     with _memory("the targets as a matrix", "train on fewer examples"):
-        x, y, labels, known = _pair("data", data, net)
-        held_out = None if validation is None else _finite(_pair("validation", validation, net))
+        x, y, labels, known = pair_of("data", data, net)
+        held_out = None if validation is None else finite(pair_of("validation", validation, net))
     if held_out and labels is None:  # real-valued targets; the few held out may happen to be zeros and ones
         held_out = held_out._replace(labels=None)
     elif held_out and labels is not None and labels.dtype == torch.bool:  # as may those of several labels have one each
@@ -153,31 +140,7 @@ def _startable(start: Position, job: Job) -> Position:
     return start
 
 
-def _pair(name: str, pair: object, net: Network) -> Given:
-    """A checked pair."""
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise ValueError(f"{name} must be a pair (x, y), not {type(pair).__name__}")
-    x = checks.examples(pair[0], net.sizes[0], net.layers[0].w)
-    if x.ndim != 2:
-        raise ValueError(f"{name}: x must have the shape (m, {net.sizes[0]}) to train on, not {tuple(x.shape)}")
-    known, given = with_a_target(pair[1]), pair[1]
-    if known is not None and known.shape == x.shape[:1]:
-        x, given = x[known], given[known]
-    y, output = checks.targets(given, x, net.sizes[-1], net.layers[0].w), net.activations[-1]
-    checks.reached(name, y, output.reach, output.name, net.cost_function.sums_to_one)
-    return Given(x, y, labels_of(given), known)
-
-
-def _finite(held_out: Given) -> Given:
-    """The pair itself, if its values are finite: training would never meet those that aren't."""
-    for name, tensor in (("x", held_out.x), ("y", held_out.y)):
-        if not tensor.isfinite().all():
-            row = int((~tensor.isfinite()).any(-1).nonzero()[0, 0])
-            raise ValueError(f"validation: {name} holds NaN or Inf, first in row {row}: leave such rows out")
-    return held_out
-
-
-def _records(job: Job, held_out: Given | None, every: int, start: Position) -> Iterator[Record]:
+def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> Iterator[Record]:
     recipe, net, m = job.recipe, job.state.net, len(job.data[0])
     batches, device = len(job.batch_sizes), job.data[0].device.type
     with own_dtype(device), _memory_of_a_step(job, start.epoch, start.batch):
@@ -215,7 +178,7 @@ def _records(job: Job, held_out: Given | None, every: int, start: Position) -> I
                 run_on = engine.threads
                 del engine  # it may hold a copy of the data, and the replay makes its own
                 with computing(run_on, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
-                    batch, layer, what = _first_not_finite(job, steps.part(first, None, recipe.batch_size))
+                    batch, layer, what = first_not_finite(job, steps.part(first, None, recipe.batch_size))
                 job.state.restore(before)
                 rate = rates[first + batch - 1].item()
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
@@ -304,7 +267,7 @@ def _memory(what: str, advice: str) -> Iterator[None]:
         raise EngineError(f"the memory does not hold {what}: {advice} ({reason(error)})") from error
 
 
-def _evaluated(net: Network, held_out: Given, epoch: int) -> tuple[float, float | None]:
+def _evaluated(net: Network, held_out: Pair, epoch: int) -> tuple[float, float | None]:
     """The cost and the accuracy after this epoch."""
     advice = f"validate on fewer examples. The network holds the weights from the end of epoch {epoch}"
     with _memory(f"the validation of {len(held_out.x):,} examples", advice):
@@ -312,7 +275,7 @@ def _evaluated(net: Network, held_out: Given, epoch: int) -> tuple[float, float 
 
 
 @torch.inference_mode()
-def _evaluate(net: Network, held_out: Given) -> tuple[float, float | None]:
+def _evaluate(net: Network, held_out: Pair) -> tuple[float, float | None]:
     """Chunk by chunk, so that memory does not grow with the examples; the host waits for the device once or twice."""
     x, y, labels, _ = held_out
     rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * sum(net.sizes)))
@@ -324,28 +287,3 @@ def _evaluate(net: Network, held_out: Given) -> tuple[float, float | None]:
         if labels is not None:
             hits += right(trace.a[-1], labels[chunk]).sum()
     return total.item() / len(x), None if labels is None else hits.item() / labels.numel()
-
-
-@torch.inference_mode()
-def _first_not_finite(job: Job, steps: Steps) -> tuple[int, int, str]:
-    """Replays an epoch that failed, step by step, and says where: the batch (from 1), the layer, and what it was."""
-    net = job.state.net
-    for batch, (given, trace) in enumerate(replay(job, steps), start=1):
-        for l, what, tensor in _in_order(net, trace, given.y):
-            if not tensor.isfinite().all():
-                return batch, l, what
-    return len(steps.numbers), len(net.layers) - 1, "its cost"
-
-
-def _in_order(net: Network, trace: Trace, y: Tensor) -> Iterator[tuple[int, str, Tensor]]:
-    """What a step computed, in the order it did: (layer, what it is, tensor)."""
-    last = len(net.layers) - 1
-    yield 0, "its input x", trace.a[0]
-    for l in range(last + 1):
-        yield l, "its weighted input z", trace.z[l]
-        yield l, "its activation a", trace.a[l + 1]
-    yield last, "its targets y", y
-    yield last, "its cost", mean_cost(net, trace, y)
-    for l in range(last, -1, -1):
-        yield l, "its weights after the step", net.layers[l].w
-        yield l, "its biases after the step", net.layers[l].b

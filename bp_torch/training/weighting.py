@@ -12,9 +12,6 @@ from torch import Tensor
 
 from bp_torch.errors import reason
 
-NO_TARGET = -100
-"""The class index of an example that has no target: torch's ignore_index."""
-
 
 class Examples(NamedTuple):
     """What is trained on: x (m, n_0), the target matrix y (m, n_L), and weights (m,), if not all are alike."""
@@ -70,14 +67,6 @@ def _counting(weights: Tensor) -> Tensor | slice:
 def _relative(weights: Tensor) -> Tensor:
     """Weights of which the largest is 1: their ratios alone count, and so they fit the network's dtype at any scale."""
     return weights / weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
-
-
-def with_a_target(y: object) -> Tensor | None:
-    """Which class indices (m,) are a target: those that are not `NO_TARGET`; None: all, or none of them."""
-    if not isinstance(y, Tensor) or y.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8) or y.ndim != 1:
-        return None
-    known = y != NO_TARGET
-    return known if bool(known.any()) and not bool(known.all()) else None
 
 
 def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
