@@ -22,6 +22,7 @@ from bp_torch.data import named
 from bp_torch.errors import DivergenceError
 from bp_torch.insight.check import check
 from bp_torch.insight.summary import summary
+from bp_torch.recipe import rule_of
 from bp_torch.runs import config as configuration
 from bp_torch.runs import session as runs
 from bp_torch.runs.config import Config
@@ -96,7 +97,7 @@ def _train(session: Session, options: argparse.Namespace) -> int:
         introduce_table(session, guessed=options.resume is None and "task" not in given(options))
     if options.summary:
         batch_size = min(config.recipe.batch_size, len(data.x))
-        print(summary(net, batch_size=batch_size, optimizer=config.recipe.optimizer))
+        print(summary(net, batch_size=batch_size, optimizer=rule_of(config.recipe)))
     if options.check:
         y = data.y[:20]
         check(net.to(torch.float64), data.x[:20].double(), y if data.classes else y.double())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bp_torch import checks
+from bp_torch.borrowed import Borrowed
 from bp_torch.network import Network
 from bp_torch.optimisers import Optimiser, optimiser
 
@@ -56,6 +57,8 @@ def summary(net: Network, *, batch_size: int = 10, optimizer: str | Optimiser = 
     ValueError for a stack of networks, and for what can't be a batch size or an optimiser.
     """
     m, rule = checks.whole("batch_size", batch_size, 1), optimiser(optimizer)
+    if isinstance(rule, Borrowed):
+        raise ValueError(f"summary can't tell what {rule} of torch.optim keeps: name an entry of bp.OPTIMISERS like it")
     if net.layers[0].w.ndim != 2:
         raise ValueError("summary takes one network at a time: a stack's are all alike")
     size = net.layers[0].w.element_size()

@@ -14,7 +14,7 @@ from bp_torch.network import Network
 from bp_torch.runs.config import Config
 from bp_torch.saving import durable
 from bp_torch.saving.checkpoint import load_checkpoint, save
-from bp_torch.state import Position, State
+from bp_torch.state import Position, State, Values
 from bp_torch.training.loop import Record
 from bp_torch.training.stopping import is_better
 
@@ -62,5 +62,5 @@ def take(folder: Path, net: Network, epoch: int) -> bool:
         raise CheckpointError(f"{folder / FILE} does not hold the weights of epoch {epoch}, the best: put it back")
     pairs = zip(chain(*net.layers), chain(*theirs.layers), strict=True)
     changed = not all(torch.equal(ours, other) for ours, other in pairs)
-    State(net).restore(theirs.layers)
+    State(net).restore(Values(theirs.layers))
     return changed

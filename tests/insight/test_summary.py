@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import bp_torch as bp
+from bp_torch.optimisers import optimiser
 from bp_torch.training.job import operations
 
 
@@ -49,5 +50,7 @@ def test_what_cant_be_summed_up_is_refused() -> None:
         bp.summary(net, batch_size=0)
     with pytest.raises(ValueError, match="unknown optimizer"):
         bp.summary(net, optimizer="adan")
+    with pytest.raises(ValueError, match="can't tell what Adam of torch.optim keeps"):
+        bp.summary(net, optimizer=optimiser(torch.optim.Adam(net.parameters())))
     with pytest.raises(ValueError, match="one network at a time"):
         bp.summary(bp.stack([net, net]))
