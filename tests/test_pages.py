@@ -1,11 +1,13 @@
 """The snippets of the pages run; those of docs/ print what stands under them."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from programs import call
 
 import bp_torch as bp
 
@@ -45,6 +47,21 @@ def test_a_page_runs_and_prints_what_it_says(
         if wanted is not None and (mnist or not trained_on_mnist):
             assert _rounded(printed) == _rounded(wanted), code
         assert bool(printed) == (wanted is not None)
+
+
+COMMAND = re.compile(
+    r"^    (?:bp-torch train|python scripts/train.py) (--dataset digits .*(?:(?<=\\)\n.*)?)$", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("page", "count"), [("docs/guide.md", 2), ("README.md", 1)])
+def test_the_commands_of_a_page_run(page: str, count: int, tmp_path: Path) -> None:
+    """Those on the embedded digits, for an epoch."""
+    commands = COMMAND.findall((ROOT / page).read_text())
+    assert len(commands) == count
+    for k, command in enumerate(commands):
+        options = shlex.split(command.replace("\\\n", ""), comments=True)
+        assert call("train", *options, "--epochs", 1, "--engine", "eager", "--out", tmp_path / str(k)) == 0
 
 
 def test_the_readmes_snippets_run(
