@@ -257,7 +257,7 @@ def test_a_divergence_whose_place_memory_does_not_hold_leaves_the_weights_of_the
     net, x, y = _diverging()
     x[17, 1] = math.nan
     before = [t.clone() for t in _parameters(net)]
-    monkeypatch.setattr(loop, "replay", full)
+    monkeypatch.setattr("bp_torch.training.divergence.replay", full)
     with pytest.raises(bp.EngineError, match="does not hold a step of batch_size 5"):
         list(bp.train(net, (x, y), batch_size=5, lr=0.01, engine="eager"))
     assert all(torch.equal(now, then) for now, then in zip(_parameters(net), before, strict=True))
