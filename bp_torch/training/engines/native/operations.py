@@ -146,7 +146,7 @@ CONSTANTS = {
     **dict.fromkeys((aten.zeros, aten.zeros_like, aten.new_zeros), 0),
     **dict.fromkeys((aten.full, aten.full_like, aten.new_full, aten.scalar_tensor), None),  # the value is an argument
 }
-SOFTMAX = {aten._softmax: "softmax", aten._log_softmax: "log_softmax"}
+SOFTMAX = {aten._softmax, aten._log_softmax}
 UPDATES = {aten.addmm_, aten.addmv_, aten.copy_}
 PLACES = {aten.arange, aten.view}  # an element's place in its matrix
 PRINTED = {*ELEMENTWISE, *TRANSPOSES, *CONSTANTS, *SOFTMAX, *UPDATES, *PLACES, aten.unsqueeze, aten.mm, aten.sum}

@@ -69,6 +69,7 @@ class Printer:
         self._position = {node: k for k, node in enumerate(nodes)}
         self._value: dict[Node, Matrix | str | None] = {}  # None: folded into the node that uses it
         self._counts: set[object] = set()  # whole numbers from 0 on
+        self._shifts: dict[object, str] = {}  # what a softmax has found of its operand
         self._dtype = dtype
         self.memory = Memory()
         self._changes = {node.args[0]: self._position[node] for node in nodes if kind(node) in UPDATES}
@@ -297,11 +298,17 @@ class Printer:
         self._release(node)
 
     def _softmax(self, node: Node) -> None:
+        """Both kinds need a row's largest z and its sum of exponentials: what one has found serves the other."""
         operand, dim = node.args[:2]
         matrix, matrices = self._matrix(operand), len(node.meta["shape"]) == 2
         self._check(matrices and dim in (-1, 1) and not matrix.transposed, "a softmax over another dimension")
-        name = SOFTMAX[kind(node)]
-        self.lines.append(f"{name}<{matrix.rows}, {matrix.columns}>({matrix.name}, {self._new(node)});")
+        to, template = self._new(node), f"<{matrix.rows}, {matrix.columns}>"
+        shifts = self._shifts.get(operand)
+        if kind(node) == aten._softmax or shifts is None:
+            shifts = self._shifts[operand] = self.memory.new(2, matrix.rows, uses=1).name  # never free
+            self.lines.append(f"softmax{template}({matrix.name}, {to}, {shifts});")
+        if kind(node) == aten._log_softmax:
+            self.lines.append(f"log_softmax{template}({matrix.name}, {shifts}, {to});")
         self._release(node)
 
     def _typed(self, arg: object, dtype: torch.dtype, rows: int, columns: int) -> str:

@@ -81,7 +81,8 @@ template <int N> INLINE real largest(const real* row) {
   return most;
 }
 
-template <int M, int N> static void softmax(const real* z, real* a) {
+// shifts (2, M): its first row becomes each row's largest z plus ln Σ exp(z − the largest), which log_softmax subtracts
+template <int M, int N> static void softmax(const real* z, real* a, real* shifts) {
 #pragma omp for schedule(static)
   for (int i = 0; i < M; i++) {
     const real *from = z + i * pad(N), most = largest<N>(from);
@@ -92,17 +93,17 @@ template <int M, int N> static void softmax(const real* z, real* a) {
     for (int j = 0; j < N; j++) sum += to[j];
     for (int j = 0; j < N; j++) to[j] /= sum;
     clear<N>(to);
+    shifts[i] = most;
+    shifts[pad(M) + i] = sum;
   }
+#pragma omp for schedule(static)
+  for (int first = 0; first < M; first += 64)
+#pragma GCC ivdep
+    for (int i = first; i < (first + 64 < M ? first + 64 : M); i++) shifts[i] += log(shifts[pad(M) + i]);
 }
 
-template <int M, int N> static void log_softmax(const real* z, real* out) {
+template <int M, int N> static void log_softmax(const real* z, const real* shifts, real* out) {
 #pragma omp for schedule(static)
-  for (int i = 0; i < M; i++) {
-    const real *from = z + i * pad(N), most = largest<N>(from);
-    real* to = out + i * pad(N);
-    real sum = 0;
-    for (int j = 0; j < N; j++) sum += exp(from[j] - most);
-    const real shift = most + log(sum);
-    for (int j = 0; j < N; j++) to[j] = from[j] - shift;
-  }
+  for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++) out[i * pad(N) + j] = z[i * pad(N) + j] - shifts[i];
 }

@@ -1,11 +1,12 @@
 """The native engine takes the eager engine's steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import reference
 import torch
 from engine_cases import QUICK, SIZES, agrees, data
+from torch import Tensor
 
 import bp_torch as bp
 from bp_torch.threads import threads
@@ -72,4 +73,13 @@ def test_an_own_activation_is_printed() -> None:
     nets = [bp.Network.create(SIZES, hidden=softsign, seed=1, dtype=torch.float64) for _ in range(2)]
     for net, engine in zip(nets, ("eager", "native"), strict=True):
         list(bp.train(net, data(net), epochs=2, lr=1.0, engine=engine))
+    assert reference.relative_error(nets[1].layers[0].w, nets[0].layers[0].w) < 1e-12
+
+
+@pytest.mark.parametrize("f", [lambda z: z.log_softmax(-1), lambda z: z.log_softmax(-1) + z.softmax(-1)])
+def test_the_logarithm_of_softmax_comes_alone_and_first(f: Callable[[Tensor], Tensor]) -> None:
+    own = bp.Activation("own", f, lambda z, a: a)
+    nets = [bp.Network.create([3, 4, 2], hidden=own, seed=1, dtype=torch.float64) for _ in range(2)]
+    for net, engine in zip(nets, ("eager", "native"), strict=True):
+        list(bp.train(net, reference.examples(net, 8), epochs=2, batch_size=4, lr=0.1, engine=engine))
     assert reference.relative_error(nets[1].layers[0].w, nets[0].layers[0].w) < 1e-12
