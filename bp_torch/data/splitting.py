@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def set_apart(y: Tensor, classes: bool, order: Tensor, share: int) -> Tensor:
-    """Which examples are the part (m,) bool: one in so many (`share`) of an order (m,), within classes if there are any.
+    """Which examples are the part (m,), bool: one in so many (`share`) of an order (m,), within each class if any.
 
     y: class indices (m,), or values. Each class has an example among the others; one is set apart if any class has two.
     """
