@@ -312,12 +312,15 @@ def feed_forward(net: Network, x: Tensor, *, lean: bool = False, masks: tuple[Te
     """
     a, z, entered, last = [x], [], [], len(net.layers) - 1
     for l, ((w, b), activation) in enumerate(zip(net.layers, net.activations)):  # noqa: B905 (checked when made)
-        mask = masks[l] if masks else None
-        entered.append(a[-1] if mask is None else a[-1] * mask)
-        weighted = weighted_input(w, b, entered[-1])
+        into = a[-1]
+        if masks:
+            mask = masks[l]
+            into = into if mask is None else into * mask
+            entered.append(into)
+        weighted = weighted_input(w, b, into)
         a.append(activation.f(weighted))
         z.append(a[-1] if lean and l < last and not activation.needs_z else weighted)
-    return Trace(tuple(a), tuple(z), masks, tuple(entered) if masks else ())
+    return Trace(tuple(a), tuple(z), masks, tuple(entered))
 
 
 def output_delta(net: Network, trace: Trace | BackpropTrace, y: Tensor) -> Tensor:
@@ -337,10 +340,10 @@ def errors(
     δ of the layer below is computed before δ of a layer is yielded, so the consumer may change that layer's w at once.
     The sweep is linear in δᴸ: scale that, and every error is scaled alike. feedback: another rule instead of BP2.
     """
-    top = delta
+    top, masks = delta, trace.masks if isinstance(trace, Trace) else ()
     for l in range(len(net.layers) - 1, 0, -1):
         sigma_prime = net.activations[l - 1].derivative(trace.z[l - 1], trace.a[l])
-        if isinstance(trace, Trace) and trace.masks and (mask := trace.masks[l]) is not None:
+        if masks and (mask := masks[l]) is not None:
             sigma_prime = sigma_prime * mask
         if feedback is None:
             below = hidden_error(net.layers[l].w, delta, sigma_prime)

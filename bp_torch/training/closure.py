@@ -29,7 +29,7 @@ def step_by(
     All of them leave the same neurons out. The closure returns the cost with the penalty.
     """
     net, of = state.net, given(plan, numbers)
-    swept = partial(sweep_of, net, plan, of, passes, None, lean)
+    swept = partial(sweep_of, net, plan, of.factor, of.kept, passes, None, lean)
     parameters, traces = net.parameters(), list[Trace]()
     before = [parameter.grad for parameter in parameters]
 

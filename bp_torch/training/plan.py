@@ -6,6 +6,7 @@ printed step takes another learning rate, penalty or probability as it is.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class Plan:
     weighted: bool = False
     rows: int | None = None
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether the step is w ← w − η ∂C/∂w, which BP3 and BP4 do in place."""
         rule, *others = self.rules
@@ -154,7 +155,7 @@ def given(plan: Plan, numbers: Sequence[Tensor]) -> Given:
 
 
 def masks(
-    plan: Plan, x: Tensor, sizes: Sequence[int], keys: Numbers, kept: Numbers, first: int
+    plan: Plan, x: Tensor, sizes: Sequence[int], keys: Numbers, kept: Sequence[Tensor], first: int
 ) -> tuple[Tensor | None, ...]:
     """The masks of what enters each layer, for the examples x of a batch, which come after its `first` ones."""
     scales, dropped = iter(kept), iter(range(0, len(keys), KEYS))

@@ -4,7 +4,7 @@ A test holds it equal to the textbook step, which takes `Network.gradients` and 
 `Plan` asks for takes the gradient of one layer at a time, as soon as the error of the layer below is known.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -62,15 +62,17 @@ def step(
         Source: P. Micikevicius et al., "Mixed Precision Training" (2018), section 3.1.
     feedback: as in `errors`. lean: as in `feed_forward`.
     """
-    net, of = state.net, given(plan, numbers)
-    swept = partial(sweep_of, net, plan, of, passes, feedback, lean)
+    net = state.net
     if plan.is_plain:
-        trace, sweep = swept(batch)
+        factor, *kept = numbers
+        trace, sweep = sweep_of(net, plan, factor, kept, passes, feedback, lean, batch)
         for l, delta in sweep:
             weight_update(net.layers[l].w, delta, trace.into(l))
             bias_update(net.layers[l].b, delta, batch.ones)
             _refresh(passes, net, l)
         return trace
+    of = given(plan, numbers)
+    swept = partial(sweep_of, net, plan, of.factor, of.kept, passes, feedback, lean)
     trace, gradients = gradients_of(net, batch, plan, of, swept, lean)
     for l, gradient in gradients:
         _descend(state, l, gradient, plan, of)
@@ -81,7 +83,8 @@ def step(
 def sweep_of(
     net: Network,
     plan: Plan,
-    of: Given,
+    factor: Tensor,
+    kept: Sequence[Tensor],
     passes: Network | None,
     feedback: Feedback | None,
     lean: bool,
@@ -90,13 +93,13 @@ def sweep_of(
 ) -> tuple[Trace, Sweep]:
     """The forward pass of these examples, which come after the `first` ones of their batch, and the sweep."""
     copy = net if passes is None else passes
-    dropped = masks(plan, batch.x, net.sizes, batch.keys, of.kept, first) if plan.dropout else ()
+    dropped = masks(plan, batch.x, net.sizes, batch.keys, kept, first) if plan.dropout else ()
     trace = feed_forward(copy, batch.x, lean=lean, masks=dropped)
     if passes is not None:
         z = trace.z[-1].to(batch.y.dtype)
         trace = trace._replace(a=(*trace.a[:-1], net.activations[-1].f(z)), z=(*trace.z[:-1], z))
-    factor = of.factor if batch.weights is None else batch.weights.unsqueeze(-1) * of.factor
-    top = (output_delta(net, trace, batch.y) * factor).to(batch.x.dtype)
+    scale = factor if batch.weights is None else batch.weights.unsqueeze(-1) * factor
+    top = (output_delta(net, trace, batch.y) * scale).to(batch.x.dtype)
     return trace, errors(copy, trace, top, feedback)
 
 
