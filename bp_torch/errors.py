@@ -19,8 +19,8 @@ class DivergenceError(ArithmeticError):
     """Training met a value that is not finite.
 
     epoch and batch count from 1, as the records do; layer is an index into `net.layers`; what is said of it, and lr is
-    the rate of that epoch. The network holds the weights
-    from the start of that epoch, or, where the run went on from the midst of it, from there: after `start` batches.
+    the rate of that step. The network holds the weights from the start of that epoch, or, where the run went on from
+    the midst of it, from there: after `start` batches.
     """
 
     def __init__(self, epoch: int, batch: int, layer: int, what: str, lr: float, start: int = 0) -> None:

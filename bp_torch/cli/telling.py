@@ -11,6 +11,7 @@ from bp_torch.cli.options import typed_option
 from bp_torch.errors import DivergenceError
 from bp_torch.recipe import Recipe, as_text
 from bp_torch.runs import best, metrics, quality
+from bp_torch.runs.config import Config
 from bp_torch.runs.session import WEIGHTS, Session
 from bp_torch.saving.checkpoint import load_checkpoint
 from bp_torch.schedules import Schedule
@@ -109,12 +110,7 @@ def tell_quality(session: Session, records: list[Record]) -> None:
         first, more = f"no more than the cost, since {error.name} is not installed", []
     examples = counted(len(test.x), "test example")
     if session.validation:
-        kept = best.kept(config, records)
-        epoch, lowest = (kept.epoch, kept.validation_cost) if kept else (len(records), math.nan)
-        print(
-            f"The run has the weights of epoch {epoch} of {len(records)}, whose cost on the validation examples is the "
-            f"lowest: {lowest:.5f}"
-        )
+        _tell_choice(records, config)
         cost = net.cost(test.x, test.y)
         print(f"On the {examples}, by which nothing was chosen: {first}, cost {cost:.5f}", *more, sep="\n  ")
         return
@@ -133,3 +129,15 @@ def tell_quality(session: Session, records: list[Record]) -> None:
             f"  the best epoch was {top.epoch}, {what}: it is the best on these very examples, which flatters it, and "
             f"its weights are not kept; {typed_option('patience')} keeps the best by examples that are held out"
         )
+
+
+def _tell_choice(records: list[Record], config: Config) -> None:
+    """Where a run with a patience stopped, and which epoch's weights it has."""
+    kept = best.kept(config, records)
+    if kept is None:
+        print("No epoch had a finite validation cost: the run has the weights of the last.")
+        return
+    if len(records) < config.recipe.epochs:
+        waited = counted(len(records) - kept.epoch, "epoch")
+        print(f"Stopped after epoch {len(records)}, {waited} after the one of the lowest validation cost.")
+    print(f"The run has the weights of epoch {kept.epoch}, of the lowest validation cost: {kept.validation_cost:.5f}")

@@ -175,7 +175,10 @@ def test_a_run_with_a_patience_holds_out_a_tenth_and_serves_its_best_epoch(
     code, printed = run("--resume", out)
     assert (code, f"is finished: it is trained for {len(costs)} epochs" in printed) == (0, True)
     assert "Of the 1437 training examples, 144 are held out to validate on, by seed 0. The run stops after 1" in printed
-    assert f"The run has the weights of epoch {lowest + 1} of {len(costs)}, whose cost on the validation" in printed
+    assert f"Stopped after epoch {len(costs)}, 1 epoch after the one of the lowest validation cost." in printed
+    assert (
+        f"The run has the weights of epoch {lowest + 1}, of the lowest validation cost: {costs[lowest]:.5f}" in printed
+    )
     net = bp.load(out / WEIGHTS)
     assert "On the 360 test examples, by which nothing was chosen: accuracy " in printed
     assert f"accuracy {net.accuracy(*bp.data.digits('test')):.2%}, cost " in printed
