@@ -210,7 +210,9 @@ def test_what_a_recipe_asks_for_besides_is_done(kind: type) -> None:
         for w, _ in layers:
             w *= (0.9 / w.norm(dim=1, keepdim=True)).clamp(max=1)
 
-    options: dict[str, Any] = dict(lr=0.5, max_iter=3) if kind is torch.optim.LBFGS else dict(lr=0.05)
+    options: dict[str, Any] = (
+        dict(max_iter=3, line_search_fn="strong_wolfe") if kind is torch.optim.LBFGS else dict(lr=0.05)
+    )
     wanted = _by_autograd(net, lambda parameters: kind(parameters, **options), cost, clip, within)
     others = [net.to(), net.to()]
     settings: dict[str, Any] = dict(l2=l2, l1=l1, max_norm=0.9, clip_norm=0.3, clip_value=0.1, sample_weight=counted)
