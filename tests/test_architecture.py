@@ -36,7 +36,7 @@ FLOORS = [
     {"data", "insight"},
     {"insight.experiments"},
     {"runs.config", "runs.metrics", "runs.observations", "runs.pictures", "runs.quality", "runs.examples"},
-    {"runs.best", "runs.folder"},
+    {"runs.best", "runs.folder", "runs.preparing"},
     {"runs.session"},
     {"runs.saved"},
     {"runs.report"},

@@ -19,7 +19,7 @@ from bp_torch.cli.options import add_run_options, given
 from bp_torch.data import named
 from bp_torch.data.pictures import picture
 from bp_torch.runs import quality, saved
-from bp_torch.runs.session import device_of
+from bp_torch.runs.preparing import device_of
 
 CERTAIN = 0.75  # what the largest output of a certain reading reaches, and the next one stays 0.5 below
 

@@ -9,8 +9,8 @@ import argparse
 
 from bp_torch.cli.options import add_run_options, given
 from bp_torch.runs import observations
+from bp_torch.runs.preparing import device_of
 from bp_torch.runs.report import report
-from bp_torch.runs.session import device_of
 
 EXAMPLES = [["runs/mine"]]
 

@@ -26,6 +26,7 @@ from bp_torch.recipe import rule_of
 from bp_torch.runs import config as configuration
 from bp_torch.runs import session as runs
 from bp_torch.runs.config import Config
+from bp_torch.runs.preparing import device_of, task_of
 from bp_torch.runs.session import WEIGHTS, Session
 from bp_torch.saving.checkpoint import load_checkpoint
 from bp_torch.training.progress import with_progress
@@ -68,7 +69,7 @@ def _moved(folder: Path, config: Config, options: argparse.Namespace) -> Config:
     """The run's config, with its data where the command line says. Raises ValueError where that says otherwise else."""
     asked, came_from = parts.asked(given(options), options, run=config.recipe)
     if asked.get("device") == "auto":
-        asked = {**asked, "device": runs.device_of("auto")}
+        asked = {**asked, "device": device_of("auto")}
     wanted = Config.of({**config.settings(), **asked})
     table = asked.get("dataset")
     if table and named.is_table(table) and Path(table).is_file():
@@ -76,7 +77,7 @@ def _moved(folder: Path, config: Config, options: argparse.Namespace) -> Config:
         wanted = replace(wanted, dataset=path)
         if named.checksum(path) == config.sha256:
             config = replace(config, dataset=path)
-    config = replace(config, data_dir=wanted.data_dir, task=runs.task_of(config, config.about.get("classes")))
+    config = replace(config, data_dir=wanted.data_dir, task=task_of(config, config.about.get("classes")))
     of_run, on_line = config.settings(), wanted.settings()
     for name in asked:
         if of_run[name] != on_line[name]:

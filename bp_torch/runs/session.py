@@ -8,34 +8,29 @@ A folder holds weights.safetensors (the checkpoint) and weights.previous.safeten
 observations.safetensors, curve.png and confusion.png; with a patience best.safetensors, too.
 """
 
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from bp_torch import checks
-from bp_torch.data import download, named
 from bp_torch.data.named import Split
-from bp_torch.errors import CheckpointError, DataError, DivergenceError
+from bp_torch.errors import CheckpointError, DivergenceError
 from bp_torch.network import Network
-from bp_torch.recipe import Recipe, with_rate
+from bp_torch.recipe import Recipe
 from bp_torch.runs import best, metrics, observations, pictures
 from bp_torch.runs import config as configuration
 from bp_torch.runs.config import Config
-from bp_torch.runs.examples import held_out, with_indices
+from bp_torch.runs.examples import with_indices
 from bp_torch.runs.folder import leave, locked, new_folder
+from bp_torch.runs.preparing import prepared
 from bp_torch.saving.checkpoint import newest, save
 from bp_torch.state import Position, is_finite
 from bp_torch.training import engines, loop
 from bp_torch.training.loop import Record
 from bp_torch.training.stopping import is_better
-from bp_torch.version import VERSION
 
 WEIGHTS = "weights.safetensors"
 SECONDS_A_WRITE = 5.0  # between writes of the observations, which cost some 10 ms
@@ -94,7 +89,7 @@ def begin(config: Config, folder: str | Path | None = None) -> Iterator[Session]
     folder = new_folder(folder, Path(config.dataset).stem)
     with locked(folder):
         try:
-            session = _prepared(config, folder)
+            session = _at_the_start(config, folder)
         except BaseException:
             leave(folder)
             raise
@@ -121,7 +116,7 @@ def resume(folder: str | Path, config: Config | None = None) -> Iterator[Session
     if not (folder / configuration.FILE).is_file():
         raise ValueError(f"{folder} is not a run that training started: it has no {configuration.FILE}")
     with locked(folder):
-        session = _standing(_prepared(config or configuration.read(folder), folder))
+        session = _standing(_at_the_start(config or configuration.read(folder), folder))
         with _opened(session):
             yield session
 
@@ -240,77 +235,9 @@ def _finish(session: Session, records: list[Record], watch: observations.Watch) 
             warnings.warn(f"{folder} lacks a picture: {missing}", RuntimeWarning, stacklevel=3)
 
 
-def _prepared(config: Config, folder: Path) -> Session:
-    """The data, the network before training, and the config with nothing left out."""
-    config = replace(config, device=device_of(config.device))
-    data, test = (_load(config, split) for split in ("train", "test"))
-    if data.x.shape[1] != test.x.shape[1]:
-        raise DataError(f"{config.dataset}: the test examples have {test.x.shape[1]} values, not {data.x.shape[1]}")
-    if data.image != test.image:
-        raise DataError(
-            f"{config.dataset}: the test images are of (height, width) {test.image} pixels, and those to train on of "
-            f"{data.image}: put files there that belong together"
-        )
-    if data.classes is None and config.cost != "quadratic":
-        raise ValueError(f"cost must be quadratic for {config.target!r}, which is real-valued, not {config.cost}")
-    test = test._replace(classes=data.classes)  # of IDX files, some may be in the training set only
-    book = config.activation == "sigmoid" and config.cost == "quadratic" and config.dataset == "mnist"
-    config = replace(config, init=config.init or ("normal" if book else None))
-    net = config.network(data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
-    sha256 = named.fingerprint(config.dataset, data, test)
-    data, validation = (data, None) if config.patience is None else held_out(data, config.recipe.seed)
-    recipe = with_indices(config.recipe, data.classes)
-    loop.train(net, data[:2], validation=(validation or test)[:2], recipe=recipe)  # it checks them all now
-    scaling = named.is_table(config.dataset) and named.scaling(config.dataset, str(config.target), config.task)
-    config = replace(
-        config,
-        dataset=str(Path(config.dataset).resolve()) if named.is_table(config.dataset) else config.dataset,
-        task=task_of(config, data.classes),
-        data_dir=_data_dir(config),
-        recipe=with_rate(config.recipe, net),
-        sha256=sha256,
-        about={
-            "sizes": net.sizes,
-            "classes": data.classes,
-            **({"image": data.image, "paper": named.paper(data)} if data.image else {}),
-            **({"table": scaling} if scaling else {}),
-            "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
-        },
-    )
+def _at_the_start(config: Config, folder: Path) -> Session:
+    config, net, data, test, validation = prepared(config)
     return Session(folder, config, net, data, test, Position(), (), Status(), validation)
-
-
-def device_of(name: str) -> str:
-    """The device's name; of "auto", cuda where there is one. Raises ValueError for a device that can't be had."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return str(checks.available_device(name))
-
-
-def task_of(config: Config, classes: Sequence[str] | None) -> str | None:
-    """What the cells of a table's target are taken for; None for the other data sets."""
-    if not named.is_table(config.dataset):
-        return None
-    return config.task or ("classification" if classes else "regression")
-
-
-def _load(config: Config, split: str) -> Split:
-    return named.load(
-        config.dataset,
-        split,
-        root=config.data_dir,
-        target=config.target,
-        task=config.task,
-        device=config.device,
-        dtype=configuration.DTYPES[config.dtype],
-    )
-
-
-def _data_dir(config: Config) -> str | None:
-    """The folder that the data was read from, in full, for a run that is evaluated from another one."""
-    if config.dataset == "digits" or named.is_table(config.dataset):
-        return None
-    return str(download.folder(config.data_dir or "data").resolve())
 
 
 def _standing(fresh: Session) -> Session:

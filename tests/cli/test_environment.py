@@ -23,7 +23,7 @@ from bp_torch.cli import streams
 from bp_torch.cli.main import ends, typed
 from bp_torch.cli.signals import held_back, terminable
 from bp_torch.runs import pictures
-from bp_torch.runs.session import _data_dir
+from bp_torch.runs.preparing import _data_dir
 from bp_torch.training.loop import Record
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
