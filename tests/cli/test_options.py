@@ -159,3 +159,16 @@ def test_what_is_trained_is_told_in_a_line_and_a_contradiction_by_its_options(
         assert call("train", "--resume", tmp_path / "run", *contradiction.split()) == 2
         said = f"{contradiction} contradicts the run in {tmp_path / 'run'}, which has {has}, or start a new run"
         assert said in capsys.readouterr().err
+
+
+def test_a_divergence_under_a_schedule_names_its_highest_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the rate that the failing step happened to have: a rate between the two would fail again."""
+    diverging = ["--activation", "identity", "--cost", "softmax_cross_entropy", "--schedule", "linear", "--lr", "1e30"]
+    assert call("train", *DIGITS, *diverging, "--engine", "eager", "--epochs", 1, "--out", tmp_path / "run") == 1
+    said = capsys.readouterr().err
+    batch = int(said.split("batch ")[1].split(",")[0])
+    rate = 1e30 * (1 - (batch - 1) / 144)  # of 144 steps
+    assert f"in epoch 1, batch {batch}, where η had come to {rate:g}: layer " in said
+    assert said.endswith("Start a new run with a smaller --lr than 1e+30\n")

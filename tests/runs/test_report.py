@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from programs import call
 from run_folders import KINDS, SECTIONS, run_of_kind
 from torch import Tensor
@@ -264,7 +265,9 @@ def test_records_of_before_rates_and_penalties_were_kept_are_read(run: Path, tmp
     pictures.curve(tmp_path / "curve.png", saved.read(old).records, "old")
 
 
-def test_both_costs_and_the_rate_are_told_of_a_run_with_a_penalty_a_schedule_and_a_patience(tmp_path: Path) -> None:
+def test_both_costs_and_the_rate_are_told_of_a_run_with_a_penalty_a_schedule_and_a_patience(
+    run: Path, tmp_path: Path
+) -> None:
     out, options = tmp_path / "run", ["--hidden", 8, "--epochs", 4, "--engine", "eager", "--seed", 1]
     options += ["--schedule", "linear", "--lr", 0.5, "--l2", 2.0, "--patience", 3]
     assert call("train", "--dataset", "digits", *options, "--out", out) == 0
@@ -279,6 +282,9 @@ def test_both_costs_and_the_rate_are_told_of_a_run_with_a_penalty_a_schedule_and
     assert lowest == 1 + min(range(4), key=lambda e: told["validation_cost"][e])
     squares = sum(layer.w.double().square().sum().item() for layer in net.layers)
     assert told["penalty"][lowest - 1] == pytest.approx(2.0 / (2 * 1293) * squares, rel=1e-5)
+    for folder, panels in ((run, 2), (out, 3)):  # cost and accuracy; where it changes, the rate
+        with Image.open(folder / "curve.png") as picture:
+            assert picture.width == 110 * 4.5 * panels
     assert told["data_cost"] == pytest.approx([record.cost - record.penalty for record in records])
 
 
