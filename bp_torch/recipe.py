@@ -44,7 +44,7 @@ class Settings(TypedDict, total=False):
     clip_norm: float | None
     clip_value: float | None
     label_smoothing: float
-    class_weight: str | Mapping[int | str, float] | None
+    class_weight: str | Mapping[int, float] | Mapping[str, float] | None
     accumulate: int
     seed: int
     engine: str
@@ -131,7 +131,7 @@ class Recipe:
     clip_norm: float | None = option(None, "most that the norm of a step's gradient can be", float)
     clip_value: float | None = option(None, "most that a value of the gradient can be", float)
     label_smoothing: float = option(0.0, "ε: share of a target that is spread over all classes")
-    class_weight: str | Mapping[int | str, float] | None = option(
+    class_weight: str | Mapping[int, float] | Mapping[str, float] | None = option(
         None, "what examples of a class count for: balanced, or setosa:2,virginica:0.5", str, "CLASS:X"
     )
     accumulate: int = option(1, "batches that make one step")
@@ -144,6 +144,8 @@ class Recipe:
         put = object.__setattr__  # a frozen value is set once, here
         put(self, "epochs", checks.whole("epochs", self.epochs, 1))
         put(self, "batch_size", checks.whole("batch_size", self.batch_size, 1))
+        if isinstance(self.lr, type):
+            raise ValueError(f"lr is the class {self.lr.__name__}: give one of it, as in bp.schedules.cosine(0.1)")
         if isinstance(self.lr, str):
             put(self, "lr", _schedule(self.lr))
         if self.lr is not None and not callable(self.lr):
@@ -200,8 +202,8 @@ def _probabilities(dropout: object) -> tuple[float, ...]:
 
 def _class_weight(value: object) -> str | dict[int | str, float] | None:
     """What `class_weight` names."""
-    if value in (None, "balanced"):
-        return cast(str | None, value)
+    if value is None or (isinstance(value, str) and value == "balanced"):
+        return value
     if not isinstance(value, (str, Mapping)):
         raise ValueError(f'class_weight must be "balanced" or {{class: weight}}, not {value!r}')
     weights: dict[int | str, float] = {}

@@ -18,6 +18,8 @@ TESTS = [
     "tests/training/test_loop.py",
     "tests/test_optimisers.py",
     "tests/test_schedules.py",
+    "tests/test_dropout.py",
+    "tests/training/test_plan.py",
 ]  # quick
 
 MUTANTS = [
@@ -42,6 +44,44 @@ MUTANTS = [
     ("Adam's mean without its correction", "adam.py", "rate / (1 - b1**t), (1", "rate + 0 * t, (1"),
     ("Nesterov's momentum as the plain one", "optimisers.py", "g + momentum * v if self.nesterov else v", "v"),
     ("weight decay on nothing", "updates.py", "g + decay * w if weight_decay else g", "g"),
+    ("the mask missing in the backward pass", "network.py", "sigma_prime = sigma_prime * mask", "pass"),
+    (
+        "BP4 with what the mask took away",
+        "network.py",
+        "return self.entered[l] if self.entered else self.a[l]",
+        "return self.a[l]",
+    ),
+    ("dropout without 1 / (1 − p)", "training/plan.py", "[1 / (1 - rate) for rate", "[1.0 for rate"),
+    ("the same masks in each epoch", "training/job.py", "self.recipe.seed, epoch)", "self.recipe.seed, 1)"),
+    ("no clipping", "clipping.py", "return (most / (first.sqrt() + EPSILON)).clamp(max=1)", "return 0 * first + 1"),
+    ("the norm by the errors without the biases", "clipping.py", "(a @ a.mT + 1)", "(a @ a.mT)"),
+    (
+        "the book's penalty on biases",
+        "training/step.py",
+        "with_penalty(net.layers[l].w, w, of.l2, of.l1), b)",
+        "with_penalty(net.layers[l].w, w, of.l2, of.l1), with_penalty(net.layers[l].b, b, of.l2, of.l1))",
+    ),
+    ("max_norm that lengthens", "penalties.py", "(most / norm).clamp(max=1)", "(most / norm)"),
+    ("weighted costs by the number of examples", "training/loop.py", "if counts is None:", "if True:"),
+    (
+        "no label smoothing",
+        "training/weighting.py",
+        "return (1 - epsilon) * y + epsilon / y.shape[-1]",
+        "return y",
+    ),
+    (
+        "a schedule by the epoch alone",
+        "training/loop.py",
+        "recipe.lr.rates(steps / (recipe.epochs * batches))",
+        "recipe.lr.rates(steps[:1] / (recipe.epochs * batches)).expand(batches)",
+    ),
+    ("a factor of the biases on all", "factors.py", '"biases": kind == 1', '"biases": True'),
+    (
+        "the last part of a step alone",
+        "training/step.py",
+        "gradient if l not in totals else Layer(*map(torch.add, totals[l], gradient))",
+        "gradient",
+    ),
     ("the cosine falls in the warm-up", "schedules.py", "self.final, self._after_warmup(p))", "self.final, p)"),
     ("the first step of a warm-up lost", "schedules.py", "WARMUP_FROM + (1 - WARMUP_FROM) *", "1 *"),
     ("the step uphill", "training/plan.py", "-rates if plan.is_plain", "rates if plan.is_plain"),

@@ -26,7 +26,7 @@ def weighted(
     y: Tensor,
     labels: Tensor | None,
     weights: Tensor | None = None,
-    class_weight: str | Mapping[int | str, float] | None = None,
+    class_weight: str | Mapping[int, float] | Mapping[str, float] | None = None,
     label_smoothing: float = 0.0,
 ) -> Examples:
     """The examples as they enter training.
@@ -91,7 +91,9 @@ def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
     return weights if known is None else weights[known]
 
 
-def _of_classes(class_weight: str | Mapping[int | str, float], labels: Tensor | None, y: Tensor) -> Tensor:
+def _of_classes(
+    class_weight: str | Mapping[int, float] | Mapping[str, float], labels: Tensor | None, y: Tensor
+) -> Tensor:
     """The weight of each example's class (m,), in float64."""
     if labels is None or labels.dtype == torch.bool:
         raise ValueError("class_weight needs one class for each example: give sample_weight instead")

@@ -266,6 +266,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (dict(class_weight="equal"), "class_weight must be names with numbers, as in balanced or 0:1,3:5, not 'equal'"),
     (dict(class_weight=""), "class_weight must be"),
     (dict(class_weight=[1, 2, 1, 1]), 'class_weight must be "balanced" or {class: weight}, not [1, 2, 1, 1]'),
+    (dict(class_weight=np.array([1, 2, 1, 1])), 'class_weight must be "balanced" or {class: weight}, not array('),
+    (dict(class_weight=torch.ones(4)), 'class_weight must be "balanced" or {class: weight}, not tensor('),
+    (dict(class_weight=2.0), 'class_weight must be "balanced" or {class: weight}, not 2.0'),
+    (dict(class_weight={}, sample_weight=[0] * M), "all weights of the examples are 0"),
     (dict(label_smoothing=1.0), "label_smoothing must be a number from 0 to below 1, not 1.0"),
     (dict(label_smoothing=-0.1), "label_smoothing must be"),
     (dict(label_smoothing=True), "label_smoothing must be"),
@@ -286,7 +290,8 @@ def test_targets_without_classes_have_no_class_weight(kind: str) -> None:
     net = oracle.network(("tanh", "binary_cross_entropy", "sigmoid"))
     x, y = oracle.data(net)
     y = {"values": 0.3 + 0.1 * y, "labels": y.gt(0.2).double().index_fill(0, torch.tensor(0), 1.0), "shares": y}[kind]
-    for class_weight in ("balanced", {0: 2.0}):
+    choices: list[Any] = ["balanced", {0: 2.0}]
+    for class_weight in choices:
         with pytest.raises(ValueError, match="class_weight needs one class for each example: give sample_weight inst"):
             bp.train(net, (x, y), class_weight=class_weight)
     if kind == "values":
