@@ -50,7 +50,7 @@ class Config:
     checkpoint_every: in epochs; below 1, a share of one.
     patience: a tenth of the training examples is held out to validate on, chosen by the recipe's seed. The run ends
         after so many epochs in a row without a lower cost on them, and has the weights of its best epoch then.
-    recipe: how it is trained; its lr is a number.
+    recipe: how it is trained; its lr is a number or a schedule.
     sha256: what the data is recognised by; None where its files are verified anyway.
     about: for who reads the file: sizes of the layers, names of the classes, height and width of the images and the
         shade around them, versions, and a table's scaling.
