@@ -192,8 +192,10 @@ template <int N> struct Size { static constexpr int value = N; };
 
 // Tile by tile of (M, N) = a (K, M)ᵀ b (K, N), each(I, V, sum, i, j): I rows from row i on, V vectors from column j on.
 // sum(add, c, ldc) adds the tile to c, or writes it there. scratch has room for b's panels, K · panels(N) · P elements.
-template <int M, int N, int K, typename Each> INLINE void tiles_tn(const real* a, const real* b, real* scratch, Each each) {
-  constexpr bool packed = packs(M, K);
+// changed: the matrices (M, N) of which `each` reads and writes what is the tile's.
+template <int M, int N, int K, typename Each, typename... Matrices>
+INLINE void tiles_tn(const real* a, const real* b, real* scratch, Each each, Matrices... changed) {
+  constexpr bool packed = packs(M, K), far = sizeof...(changed) * M * pad(N) * sizeof(real) >= 1 << 20;  // in the third cache
   if constexpr (packed) {
 #pragma omp for schedule(static)
     for (int p = 0; p < panels(N); p++) pack(K, vectors(N, p), b + p * P, pad(N), scratch + (int64_t)p * K * P);
@@ -205,6 +207,9 @@ template <int M, int N, int K, typename Each> INLINE void tiles_tn(const real* a
       const auto sum = [=](bool add, real* c, int64_t ldc) {
         outer_rows<I.value>(add, V, K, a + i, 1, pad(M), bs, packed ? V * W : pad(N), c, ldc);
       };
+      if constexpr (far)
+        for (int row = i + I.value; row < i + 2 * I.value && row < M; row++)  // of the tile below, long enough before it
+          for (int v = 0; v < V; v++) (__builtin_prefetch(changed + row * pad(N) + p * P + v * W, 0, 2), ...);
       each(I, V, sum, i, p * P);
     }
   };
@@ -217,23 +222,20 @@ template <int M, int N, int K, typename Each> INLINE void tiles_tn(const real* a
 
 // c (M, N) += a (K, M)ᵀ b (K, N)
 template <int M, int N, int K> static void product_tn(const real* a, const real* b, real* scratch, real* c) {
-  tiles_tn<M, N, K>(a, b, scratch, [=](auto I, int V, auto sum, int i, int j) { sum(true, c + i * pad(N) + j, pad(N)); });
+  const auto add = [=](auto I, int V, auto sum, int i, int j) { sum(true, c + i * pad(N) + j, pad(N)); };
+  tiles_tn<M, N, K>(a, b, scratch, add, c);
 }
 
-// a (K, M)ᵀ b (K, N), of which no more than a tile lies in memory: then(i, j, sums) gets row i's vector from column j on.
-// changed: the matrices (M, N) that it reads and writes there.
+// a (K, M)ᵀ b (K, N), of which no more than a tile lies in memory: then(i, j, sums) gets row i's vector from column j on
 template <int M, int N, int K, typename Then, typename... Matrices>
 static void product_tn(const real* a, const real* b, real* scratch, Then then, Matrices... changed) {
-  constexpr bool far = sizeof...(changed) * M * pad(N) * sizeof(real) > 1 << 20;  // they are beyond the second cache
-  tiles_tn<M, N, K>(a, b, scratch, [=](auto I, int V, auto sum, int i, int j) {
-    if constexpr (far)
-      for (int row = i + I.value; row < i + 2 * I.value && row < M; row++)  // of the tile below, long enough before it
-        for (int v = 0; v < V; v++) (__builtin_prefetch(changed + row * pad(N) + j + v * W, 0, 2), ...);
+  const auto each = [=](auto I, int V, auto sum, int i, int j) {
     alignas(BYTES) real tile[I.value * P];
     sum(false, tile, P);
     for (int row = 0; row < I.value; row++)
       for (int v = 0; v < V; v++) then(i + row, j + v * W, tile + row * P + v * W);
-  });
+  };
+  tiles_tn<M, N, K>(a, b, scratch, each, changed...);
 }
 
 struct Into {  // writes the vectors to a matrix
