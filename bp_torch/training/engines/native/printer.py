@@ -1,8 +1,9 @@
 """Prints the operations of a recorded step as C++ statements.
 
 There are some forty kinds of operations. Products become calls of products.h. An elementwise operation is folded into
-the one that uses it, and each loop that is left writes one matrix. In the C++, x and y are the batch, n0, n1, … the
-step's numbers, p0, p1, … the parameters, and v0, v1, … are what the step computes, in one workspace.
+the one that uses it, and each loop that is left writes one matrix, or changes parameters, on the tiles of a product
+where it can. In the C++, x and y are the batch, n0, n1, … the step's numbers, p0, p1, … the parameters, v0, v1, … what
+the step computes, in one workspace, and t0, t1, … an element's values in a loop.
 
 What is printed computes what torch does, operation by operation and type by type; what can't be is an UnprintableError.
 """
