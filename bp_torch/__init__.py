@@ -8,12 +8,13 @@ from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight import per_example
 from bp_torch.insight.check import Check, check
 from bp_torch.insight.summary import summary
-from bp_torch.network import BackpropTrace, Layer, Network, Trace, backprop, stack
+from bp_torch.network import Network, backprop, stack
 from bp_torch.optimisers import OPTIMISERS, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, RMSprop
 from bp_torch.recipe import Recipe
 from bp_torch.saving.checkpoint import Checkpoint, load, load_checkpoint, save
 from bp_torch.schedules import SCHEDULES
 from bp_torch.state import Position
+from bp_torch.trace import BackpropTrace, Layer, Trace
 from bp_torch.training.loop import Record, train
 from bp_torch.training.progress import fit
 from bp_torch.version import VERSION

@@ -9,7 +9,7 @@ The public methods check their arguments. The plain functions below them don't: 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -22,61 +22,7 @@ from bp_torch.initialisers import INITIALISERS
 from bp_torch.labels import labels_of, predicted_class, right
 from bp_torch.parameters import check_parameters
 from bp_torch.threads import by_size, own_dtype
-
-
-class Layer(NamedTuple):
-    """The parameters of one layer: w (…, n_out, n_in) and b (…, n_out). Gradients are of this type too."""
-
-    w: Tensor
-    b: Tensor
-
-
-class Trace(NamedTuple):
-    """What a forward pass computed.
-
-    a[l] (…, m, n_l) enters layer l: a[0] is x, a[-1] the output. z[l] (…, m, n_l+1) is layer l's weighted input.
-    masks: with dropout, what a[l] is multiplied by before it enters layer l, or None; empty without. entered: then
-    these products, since σ′ is of a itself, and BP4 takes what entered the layer.
-    """
-
-    a: tuple[Tensor, ...]
-    z: tuple[Tensor, ...]
-    masks: tuple[Tensor | None, ...] = ()
-    entered: tuple[Tensor, ...] = ()
-
-    def into(self, l: int) -> Tensor:
-        """What entered layer l (…, m, n_l)."""
-        return self.entered[l] if self.entered else self.a[l]
-
-    def __repr__(self) -> str:
-        return _of_shapes(self)
-
-
-class BackpropTrace(NamedTuple):
-    """What a forward and a backward pass computed: a and z as in `Trace`, and the backward pass.
-
-    delta[l] (…, m, n_l+1) is layer l's error ∂C_x/∂z, one example a row and free of m. cost is C, 0-D (one a network
-    for a stack).
-    """
-
-    a: tuple[Tensor, ...]
-    z: tuple[Tensor, ...]
-    delta: tuple[Tensor, ...]
-    cost: Tensor
-
-    def __repr__(self) -> str:
-        return _of_shapes(self)
-
-
-def _of_shapes(trace: Trace | BackpropTrace) -> str:
-    """Its tensors by their shapes; a single number as it is."""
-    parts = []
-    for name, value in trace._asdict().items():
-        if name in ("masks", "entered") and not value:
-            continue
-        tensors = [t for t in (value if isinstance(value, tuple) else (value,)) if t is not None]
-        parts.append(" ".join([name, *(str(tuple(t.shape)) if t.ndim else f"{t.item():.4g}" for t in tensors)]))
-    return f"<{type(trace).__name__}: {'; '.join(parts)}>"
+from bp_torch.trace import BackpropTrace, Layer, Trace
 
 
 def multiplications(net: "Network", x: object = None, *_: object, **__: object) -> int:

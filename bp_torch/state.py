@@ -6,7 +6,8 @@ import torch
 
 from bp_torch import checks
 from bp_torch.borrowed import Borrowed, Kept
-from bp_torch.network import Layer, Network
+from bp_torch.network import Network
+from bp_torch.trace import Layer
 from bp_torch.updates import Optimiser
 
 Slots = tuple[tuple[Layer, ...], ...]

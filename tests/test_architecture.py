@@ -16,7 +16,7 @@ FLOORS = [
     {"version", "errors"},
     {"randomness", "checks", "threads"},
     {"choices", "factors", "dropout", "clipping", "penalties"},
-    {"equations", "activations", "initialisers", "labels", "parameters", "schedules", "updates"},
+    {"equations", "trace", "activations", "initialisers", "labels", "parameters", "schedules", "updates"},
     {"adam", "borrowed", "costs"},
     {"network", "optimisers"},
     {"recipe", "state"},

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.equations import bias_gradient, weight_gradient
-from bp_torch.network import Layer, Network, errors, feed_forward, output_delta
+from bp_torch.network import Network, errors, feed_forward, output_delta
+from bp_torch.trace import Layer
 
 Pair = tuple[Tensor, Tensor]
 """A layer's δ (rows, n_out) and the a (rows, n_in) that entered it: all that is kept of a block's gradients."""

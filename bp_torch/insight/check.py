@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.equations import bias_gradient, weight_gradient
-from bp_torch.network import Layer, Network, backprop
+from bp_torch.network import Network, backprop
 from bp_torch.randomness import generator
+from bp_torch.trace import Layer
 
 STEP = 1e-5  # of a central difference, whose own error is about STEP² relative to the third derivative
 DIRECTIONS = 4

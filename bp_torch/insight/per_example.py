@@ -21,8 +21,9 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.insight import blocks
-from bp_torch.network import Layer, Network, multiplications
+from bp_torch.network import Network, multiplications
 from bp_torch.threads import A_STEP, by_size
+from bp_torch.trace import Layer
 
 __all__ = [
     "NoiseScale",

@@ -20,9 +20,10 @@ from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError
-from bp_torch.network import Layer, Network
+from bp_torch.network import Network
 from bp_torch.saving import durable, jsonable
 from bp_torch.state import Position, Slots, State, checked_position, is_finite
+from bp_torch.trace import Layer
 
 FORMAT = "bp_torch checkpoint"
 READABLE = (FORMAT, "bp_torch checkpoint 2")  # the latter is the same format, as it was named at first

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 
 from bp_torch.borrowed import Borrowed
-from bp_torch.network import Network, Trace
+from bp_torch.network import Network
 from bp_torch.penalties import penalty, within_norm
 from bp_torch.state import State
+from bp_torch.trace import Trace
 from bp_torch.training.plan import Numbers, Plan, given
 from bp_torch.training.precision import refresh
 from bp_torch.training.step import Batch, batch_cost, gradients_of, sweep_of

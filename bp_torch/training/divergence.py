@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from bp_torch.network import Network, Trace, mean_cost
+from bp_torch.network import Network, mean_cost
+from bp_torch.trace import Trace
 from bp_torch.training.engines.eager import replay
 from bp_torch.training.job import Job, Steps
 

@@ -14,12 +14,7 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
 from bp_torch.labels import right
-from bp_torch.network import (
-    Network,
-    feed_forward,
-    multiplications,
-    try_own_functions,
-)
+from bp_torch.network import Network, feed_forward, multiplications, try_own_functions
 from bp_torch.penalties import penalty
 from bp_torch.recipe import Recipe, Settings, recipe_of, rule_of, takes_settings, with_rate
 from bp_torch.schedules import Schedule

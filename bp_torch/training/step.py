@@ -13,9 +13,10 @@ from torch import Tensor
 
 from bp_torch import clipping
 from bp_torch.equations import bias_sum, bias_update, weight_sum, weight_update
-from bp_torch.network import Feedback, Layer, Network, Trace, errors, feed_forward, output_delta
+from bp_torch.network import Feedback, Network, errors, feed_forward, output_delta
 from bp_torch.penalties import with_penalty, within_norm
 from bp_torch.state import State
+from bp_torch.trace import Layer, Trace
 from bp_torch.training.plan import PLAIN, Given, Numbers, Plan, given, masks
 
 

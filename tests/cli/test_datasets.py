@@ -15,8 +15,8 @@ from torchvision import datasets
 
 import bp_torch as bp
 from bp_torch import runs
-from bp_torch.network import Trace
 from bp_torch.runs import Config, pictures
+from bp_torch.trace import Trace
 
 Program = Callable[..., tuple[int, str, str]]
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from bp_torch.errors import EngineError, reason
-from bp_torch.network import Layer, Network
+from bp_torch.network import Network
 from bp_torch.state import Slots, State
+from bp_torch.trace import Layer
 from bp_torch.training.engines.eager import inputs_and_passes, on
 from bp_torch.training.engines.native.build import compiler
 from bp_torch.training.job import Job, Run, Steps

@@ -6,7 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bp_torch.network import Network, Trace
+from bp_torch.network import Network
+from bp_torch.trace import Trace
 from bp_torch.training.batches import Chunk, chunks
 from bp_torch.training.closure import step_by
 from bp_torch.training.job import Job, Run, Steps

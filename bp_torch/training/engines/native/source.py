@@ -17,9 +17,10 @@ from torch import Tensor
 from bp_torch import activations
 from bp_torch.activations import Activation
 from bp_torch.costs import Cost
-from bp_torch.network import Layer, Network, own_functions
+from bp_torch.network import Network, own_functions
 from bp_torch.state import State
 from bp_torch.threads import alone
+from bp_torch.trace import Layer
 from bp_torch.training.batches import batch_sizes
 from bp_torch.training.engines.native.operations import UnprintableError
 from bp_torch.training.engines.native.printer import Printer
