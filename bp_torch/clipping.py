@@ -43,7 +43,8 @@ def shrinkage(squares: Iterable[Tensor], most: Tensor) -> Tensor:
     first, *others = squares
     for each in others:
         first = first + each
-    return (most / (first.sqrt() + EPSILON)).clamp(max=1)
+    norm = first.clamp(min=0).sqrt()  # gradients that cancel can leave a square just below 0, by rounding
+    return (most / (norm + EPSILON)).clamp(max=1)
 
 
 def clipped(g: Tensor, most: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ TESTS = [
     "tests/test_optimisers.py",
     "tests/test_schedules.py",
     "tests/test_dropout.py",
+    "tests/test_clipping.py",
     "tests/training/test_plan.py",
 ]  # quick
 
@@ -53,7 +54,7 @@ MUTANTS = [
     ),
     ("dropout without 1 / (1 − p)", "training/plan.py", "[1 / (1 - rate) for rate", "[1.0 for rate"),
     ("the same masks in each epoch", "training/job.py", "self.recipe.seed, epoch)", "self.recipe.seed, 1)"),
-    ("no clipping", "clipping.py", "return (most / (first.sqrt() + EPSILON)).clamp(max=1)", "return 0 * first + 1"),
+    ("no clipping", "clipping.py", "return (most / (norm + EPSILON)).clamp(max=1)", "return 0 * first + 1"),
     ("the norm by the errors without the biases", "clipping.py", "(a @ a.mT + 1)", "(a @ a.mT)"),
     (
         "the book's penalty on biases",
