@@ -31,15 +31,15 @@ def updates(nodes: Sequence[Node]) -> list[Update]:
         copies = kind(node) == aten.copy_ and _shape_of_value(node) == shape_of(node)
         if copies and not node.users:
             found[node] = [node]
-        elif kind(node) in ELEMENTWISE and _are_of(node, found):
-            mine = [node]
+        elif (kind(node) in ELEMENTWISE or _is_sum(node)) and _are_of(node, found):  # all that use it are one update
+            mine = [node] if kind(node) in ELEMENTWISE else list[Node]()
             for user in node.users:
                 if found[user] is not mine:
                     mine += found[user]
                     found |= dict.fromkeys(found[user], mine)
-            found[node] = mine
+            found |= dict.fromkeys(mine, mine)
     groups = {id(each): sorted(each, key=position.__getitem__) for each in found.values()}
-    sums = {id(found[next(iter(node.users))]): node for node in nodes if _is_sum(node) and _of_one(node, found)}
+    sums = {id(found[next(iter(node.users))]): node for node in nodes if _is_sum(node) and _are_of(node, found)}
     every = [Update(each, sums.get(key)) for key, each in groups.items()]
     return [each for each in every if _can_wait(each, nodes, position)]
 
@@ -52,10 +52,6 @@ def _shape_of_value(node: Node) -> tuple[int, int] | None:
 def _are_of(node: Node, found: dict[Node, list[Node]]) -> bool:
     """Whether all that use a node's result are in an update, of the result's shape."""
     return bool(node.users) and all(user in found and shape_of(user) == shape_of(node) for user in node.users)
-
-
-def _of_one(node: Node, found: dict[Node, list[Node]]) -> bool:
-    return _are_of(node, found) and len({id(found[user]) for user in node.users}) == 1
 
 
 def _is_sum(node: Node) -> bool:

@@ -56,7 +56,7 @@ slow = pytest.mark.slow
         (bp.Adam(eps=0.0), torch.float32),  # 0 / 0 beyond a row's last column
         (bp.SGD(momentum=0.9, nesterov=True), torch.float64),
         pytest.param(bp.Adam(), torch.float64, marks=slow),
-        pytest.param(bp.AdamW(), torch.float32, marks=slow),
+        pytest.param(bp.Lion(), torch.float32, marks=slow),
         pytest.param(bp.RMSprop(momentum=0.9, centered=True), torch.float32, marks=slow),
         pytest.param(bp.Adagrad(weight_decay=0.1), torch.float64, marks=slow),
     ],
@@ -68,6 +68,14 @@ def test_the_rule_on_tiles_is_to_the_bit_that_on_a_matrix(rule: Optimiser, dtype
         on_a_matrix = trained(rule, dtype, 1)
     for each in on_tiles:
         assert all(map(torch.equal, each, on_a_matrix))
+
+
+@pytest.mark.parametrize("name", [name for name in bp.OPTIMISERS if name != "sgd"])
+@pytest.mark.parametrize("also", [{}, {"l2": 0.1, "l1": 0.1}, {"clip_value": 0.1}], ids=str)
+def test_each_rule_runs_on_tiles(name: str, also: dict[str, float]) -> None:
+    net = bp.Network.create([5, 4, 3], cost="softmax_cross_entropy")
+    printed = source.of(job(net, 10, batch_size=5, optimizer=name, **also))
+    assert (printed.count("[=](int i, int first"), printed.count("Into{")) == (4, 0)
 
 
 def workspace(net: bp.Network, **settings: Any) -> int:
@@ -106,6 +114,11 @@ def test_what_waits_for_its_last_copy() -> None:
         w.copy_(w - kept)
         m.copy_(kept)
 
+    def apart(delta: Tensor, a: Tensor, w: Tensor, m: Tensor) -> None:
+        g = delta.mT @ a
+        w.copy_(w - g)
+        m.copy_(m + g)
+
     def read_between(delta: Tensor, a: Tensor, w: Tensor, m: Tensor) -> None:
         kept, view = m * 0.9 + delta.mT @ a, w.mT
         w.copy_(w - kept)
@@ -123,6 +136,7 @@ def test_what_waits_for_its_last_copy() -> None:
         m.copy_(m + (a @ g.mT).mT @ a)
 
     assert recorded(together) == [(True, 5)]
+    assert recorded(apart) == [(True, 4)]
     assert recorded(read_between) == []
     assert recorded(changed_between) == []
     assert recorded(read_elsewhere) == [(True, 2), (False, 2)]
