@@ -10,6 +10,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from bp_torch.wide import widened
+
 EPSILON = 1e-6  # that torch.nn.utils.clip_grad_norm_ adds to the norm
 MULTIPLICATIONS_A_WEIGHT = 24  # what a pass over a gradient costs, in multiplications of a product, as measured
 
@@ -23,11 +25,13 @@ def pays(sizes: Sequence[int], m: int) -> bool:
 
 def square_by_errors(delta: Tensor, a: Tensor) -> Tensor:
     """‖∂C/∂w‖² + ‖∂C/∂b‖² of a layer, (1,). delta (m, n_out), a (m, n_in): what entered the layer."""
+    delta, a = widened(delta), widened(a)
     return _total((delta @ delta.mT) * (a @ a.mT + 1))
 
 
 def square(w: Tensor, b: Tensor) -> Tensor:
     """‖∂C/∂w‖² + ‖∂C/∂b‖² of a layer's gradients w (n_out, n_in) and b (n_out,), (1,)."""
+    w, b = widened(w), widened(b)
     return _total(w * w) + (b * b).sum(-1, keepdim=True)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from bp_torch.wide import widened
+
 
 def penalty(ws: Iterable[Tensor], l2: float, l1: float) -> float:
     """(λ₂/2n) Σ w² + (λ₁/n) Σ |w| over all weights, in float64. l2, l1: λ₂/n and λ₁/n."""
@@ -21,7 +23,7 @@ def penalty(ws: Iterable[Tensor], l2: float, l1: float) -> float:
 def _of_one(w: Tensor, l2: float, l1: float) -> Tensor:
     total = w.new_zeros((), dtype=torch.float64)
     if l2:
-        total = total + l2 / 2 * w.square().sum(dtype=torch.float64)
+        total = total + l2 / 2 * widened(w).square().sum(dtype=torch.float64)
     return total + l1 * w.abs().sum(dtype=torch.float64) if l1 else total
 
 
@@ -40,5 +42,6 @@ def within_norm(w: Tensor, most: Tensor) -> Tensor:
 
     Source: N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014), 5.1.
     """
-    norm = (w * w).sum(-1, keepdim=True).sqrt()
-    return w * (most / norm).clamp(max=1)
+    wide = widened(w)
+    norm = (wide * wide).sum(-1, keepdim=True).sqrt()
+    return (wide * (most / norm).clamp(max=1)).to(w.dtype)

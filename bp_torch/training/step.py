@@ -141,14 +141,13 @@ def _gradients(trace: Trace, sweep: Sweep, dtype: torch.dtype) -> Iterator[tuple
 
 def _clipped_errors(trace: Trace, sweep: list[tuple[int, Tensor]], most: Tensor) -> Iterator[tuple[int, Tensor]]:
     """The sweep, its errors multiplied by what clips the gradients that are made of them."""
-    squares = [clipping.square_by_errors(delta.to(most.dtype), trace.into(l).to(most.dtype)) for l, delta in sweep]
-    shrinkage = clipping.shrinkage(squares, most).to(trace.a[0].dtype)
-    return ((l, delta * shrinkage) for l, delta in sweep)
+    shrinkage = clipping.shrinkage([clipping.square_by_errors(delta, trace.into(l)) for l, delta in sweep], most)
+    return ((l, (delta * shrinkage).to(delta.dtype)) for l, delta in sweep)
 
 
 def _clipped(gradients: list[tuple[int, Layer]], most: Tensor) -> Iterator[tuple[int, Layer]]:
     shrinkage = clipping.shrinkage([clipping.square(*gradient) for _, gradient in gradients], most)
-    return ((l, Layer(w * shrinkage, b * shrinkage)) for l, (w, b) in gradients)
+    return ((l, Layer(*((g * shrinkage).to(g.dtype) for g in gradient))) for l, gradient in gradients)
 
 
 def _in_parts(

@@ -261,3 +261,25 @@ def test_networks_of_16_bits_are_trained_by_every_plan(dtype: torch.dtype) -> No
     net = network(dtype)
     records = train(net, engine="eager", **{**FEATURES["adam with all"], "optimizer": "sgd(momentum=0.5)"})
     assert all(torch.isfinite(t).all() and t.dtype == dtype for t in tensors(net, records[-1]))
+
+
+@pytest.mark.parametrize("m", [4, 200], ids=["by the errors", "by the gradients"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_norms_of_16_bits_are_those_of_float32(dtype: torch.dtype, m: int) -> None:
+    """Squares of float16 vanish below 1e-4, as those of a wide layer's gradients, and overflow from 256 on."""
+    nets = [bp.Network.create([2000, 10], cost="softmax_cross_entropy", dtype=dtype) for _ in range(2)]
+    nets[1] = nets[1].to(torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    x, y = 0.01 * torch.randn(m, 2000, generator=generator).to(dtype), torch.arange(m) % 10
+    for net in nets:
+        net.layers[0].w.zero_()
+        given: dict[str, Any] = dict(epochs=1, batch_size=m, lr=1.0, engine="eager", optimizer="sgd(momentum=0.1)")
+        list(bp.train(net, (x.to(net.layers[0].w), y), clip_norm=0.005, **given))
+    got, wanted = (net.layers[0].w.float() for net in nets)
+    assert (got - wanted).norm() < 0.01 * wanted.norm()
+    for weight, most in ((2e-4, 0.005), (300, 100.0)):
+        nets[0].layers[0].w.fill_(weight)
+        (record,) = bp.train(nets[0], (0 * x, y), epochs=1, l2=1.0, max_norm=most, lr=1e-3, engine="eager")
+        w = nets[0].layers[0].w.float()
+        torch.testing.assert_close(w.norm(dim=1), torch.full((10,), most), rtol=0.01, atol=0)
+        assert record.penalty == pytest.approx((w.double() ** 2).sum().item() / (2 * m), rel=1e-6)
