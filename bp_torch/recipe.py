@@ -242,7 +242,7 @@ def dropout_of(recipe: Recipe, layers: int) -> tuple[float, ...]:
 def as_text(name: str, value: Any) -> Any:
     """A field's value as the text that `Recipe` reads, where it is no number or text itself; None where it is empty."""
     if isinstance(value, Mapping):
-        return ",".join(f"{key}:{number!r}" for key, number in value.items())
+        return ",".join(f"{key}:{number!r}" for key, number in value.items()) or None
     if name == "dropout":
         return ",".join(map(repr, value)) or None
     return str(value) if isinstance(value, (Optimiser, Schedule)) else value

@@ -1,6 +1,7 @@
 """Options that name a part of a field: --weight-decay of the optimizer, --schedule and --warmup of lr."""
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -50,7 +51,7 @@ def _add(named: Asked, name: str, value: object, parts: list[str]) -> None:
 
 
 def _with_decay(rule: str | None, weight_decay: float, run: Recipe | None) -> str:
-    if rule and "weight_decay" in rule:
+    if rule and re.search(r"\bweight_decay\b", rule):
         raise _twice("optimizer", "weight_decay", rule)
     own = optimiser(rule or (run or Recipe()).optimizer)
     return str(replace(own, weight_decay=weight_decay))  # pyright: ignore[reportArgumentType]

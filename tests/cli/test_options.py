@@ -63,6 +63,10 @@ def asked(*arguments: str, run: bp.Recipe | None = None) -> dict[str, Any]:
         ("--schedule constant --lr 0.1", {"lr": 0.1}),
         ("--weight-decay 0.1", {"optimizer": "sgd(weight_decay=0.1)"}),
         ("--optimizer adam(eps=1e-07) --weight-decay 0.1", {"optimizer": "adam(eps=1e-07, weight_decay=0.1)"}),
+        (
+            "--optimizer nadam(decoupled_weight_decay=True) --weight-decay 0.1",
+            {"optimizer": "nadam(weight_decay=0.1, decoupled_weight_decay=True)"},
+        ),
     ],
 )
 def test_parts_are_put_into_their_fields(arguments: str, wanted: dict[str, Any]) -> None:
@@ -98,6 +102,11 @@ def test_every_field_comes_back_from_config_json(tmp_path: Path) -> None:
     assert configuration.read(tmp_path) == config
     (tmp_path / configuration.FILE).write_text('{"dataset": "digits"}')
     assert configuration.read(tmp_path) == Config(dataset="digits")
+
+
+def test_tables_that_name_nothing_come_back_as_none() -> None:
+    recipe = bp.Recipe(class_weight={}, rate_factors={}, decay_factors={})
+    assert Config.of(Config(dataset="digits", recipe=recipe).settings()) == Config(dataset="digits")
 
 
 @pytest.mark.parametrize(
