@@ -94,7 +94,14 @@ def checked_position(name: str, value: object) -> Position:
             f"a position's cost_sum and seconds must be 0 where its batch is 0, not {cost_sum:g} and {seconds:g}: they "
             f"are of the batches done in its epoch; write bp.Position({epoch})"
         )
+    if not _are_slots(value.slots):
+        raise ValueError(f"a position's slots must be a record's, not {value.slots!r}: write bp.Position({epoch})")
     return Position(epoch, batch, cost_sum, seconds, value.slots)
+
+
+def _are_slots(value: object) -> bool:
+    slots = value if isinstance(value, tuple) else (None,)
+    return all(isinstance(slot, tuple) and all(isinstance(layer, Layer) for layer in slot) for slot in slots)
 
 
 def state_of(net: Network, slots: Slots, rule: Optimiser) -> State:

@@ -6,7 +6,7 @@ network (sizes, dtype, activations, cost) and the run (position, settings, an op
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,6 +89,8 @@ def save(
     if not is_finite(net):
         raise ValueError("the network holds weights that are not finite: a checkpoint of it would be of no use")
     tensors, position = dict(_named("layers", net.layers)), checked_position("position", position)
+    if not all(_fits(slot, net) for slot in position.slots):
+        raise ValueError("position holds what an optimizer kept for another network: give one of its own records")
     for number, slot in enumerate(position.slots):
         tensors |= _named(f"slots.{number}", slot)
     run = {
@@ -231,11 +233,16 @@ def _slots(net: Network, tensors: dict[str, Tensor]) -> Slots:
     while f"slots.{len(slots)}.0.w" in tensors:
         names = [f"slots.{len(slots)}.{l}" for l in range(len(net.layers))]
         slot = tuple(Layer(*(tensors.pop(f"{name}.{of}") for of in "wb")) for name in names)
-        for t, like in zip(chain(*slot), chain(*net.layers), strict=True):
-            if t.shape != like.shape or t.dtype != like.dtype:
-                raise ValueError("what it holds of an optimizer does not fit its network")
+        if not _fits(slot, net):
+            raise ValueError("what it holds of an optimizer does not fit its network")
         slots.append(slot)
     return tuple(slots)
+
+
+def _fits(slot: Sequence[Layer], net: Network) -> bool:
+    """Whether these tensors are like the network's."""
+    mine, theirs = ([(t.shape, t.dtype) for t in chain(*layers)] for layers in (slot, net.layers))
+    return mine == theirs
 
 
 def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:

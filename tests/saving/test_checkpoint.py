@@ -21,6 +21,7 @@ from bp_torch.saving import checkpoint, durable
 from bp_torch.saving.checkpoint import newest
 
 NAME = "net.safetensors"
+JUNK: list[Any] = [None, 5, (5,), ((5,),), [[]]]
 
 
 def _parameters(net: bp.Network) -> list[torch.Tensor]:
@@ -413,6 +414,13 @@ def test_after_a_damaged_newest_file_the_next_save_keeps_the_sound_one_before_it
         ((1, 2, 0.0, 0.0), r"position must be a bp\.Position.*write bp\.Position\(\*position\)"),
         (bp.Position(1, 0, 1e9, 5.0), "cost_sum and seconds must be 0 where its batch is 0"),
         (bp.Position(2, 1, 1.0, -1.0), "a position's seconds must be at least 0, not -1"),
+        *((bp.Position(2, slots=junk), "a position's slots must be a record's") for junk in JUNK),
+        (
+            bp.Position(2, slots=(bp.Network.create([5, 2]).layers,)),
+            "position holds what an optimizer kept",
+        ),
+        (bp.Position(2, slots=(bp.Network.create([5, 3], dtype=torch.float64).layers,)), "kept for another network"),
+        (bp.Position(2, slots=(bp.Network.create([5, 3, 3]).layers,)), "kept for another network"),
     ],
     ids=str,
 )
