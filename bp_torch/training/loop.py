@@ -245,7 +245,7 @@ def _put_back(state: State, before: Values) -> Iterator[None]:
 @contextmanager
 def _memory_of_a_step(job: Job, epoch: int, first: int) -> Iterator[None]:
     """Turns out of memory into a sentence. The weights are those of this epoch's start, after its `first` batches."""
-    size = job.recipe.batch_size
+    size = job.plan.rows or job.recipe.batch_size
     advice = f"try batch_size={size // 2}" if size > 1 else "train a smaller network, or on the CPU"
     whence = f"from after batch {first} of epoch {epoch}" if first else f"from the start of epoch {epoch}"
     with _memory(f"a step of batch_size {size}", f"{advice}. The network holds the weights {whence}"):

@@ -41,6 +41,14 @@ def test_a_step_that_memory_does_not_hold_is_one_sentence(engine: str) -> None:
 
 
 @pytest.mark.usefixtures("one_gigabyte")
+def test_a_step_in_parts_needs_the_memory_of_a_part() -> None:
+    net = bp.Network.create(WIDE, hidden="relu", cost="softmax_cross_entropy")
+    engines.start(job(net, ROWS, batch_size=ROWS, accumulate=200, engine="eager"))
+    with pytest.raises(bp.EngineError, match="a step of batch_size 55000 needs"):
+        engines.start(job(net, ROWS, batch_size=ROWS, accumulate=2, engine="eager"))
+
+
+@pytest.mark.usefixtures("one_gigabyte")
 def test_auto_goes_on_as_eager_where_eager_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "choose", lambda job: "native")
     monkeypatch.setattr(native_engine, "_elements", lambda library, m: 2**31)

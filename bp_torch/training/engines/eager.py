@@ -36,9 +36,9 @@ def inputs_and_passes(job: Job) -> tuple[Tensor, Network | None]:
 
 def on(job: Job, x: Tensor, passes: Network | None) -> Run:
     """The engine on these `inputs_and_passes`, of which one pair is enough."""
-    net = job.state.net
+    net, rows = job.state.net, job.plan.rows or job.recipe.batch_size  # that are passed through it at once
     if not job.data[0].is_cuda:
-        check_memory(memory_of_a_step(net.sizes, job.recipe.batch_size, job.data[0].dtype), job.recipe.batch_size)
+        check_memory(memory_of_a_step(net.sizes, rows, job.data[0].dtype), rows)
 
     # What a borrowed optimiser keeps is used outside, where a tensor of the inference mode can't be changed in place.
     @torch.inference_mode(job.state.borrowed is None or any(t.is_inference() for t in net.parameters()))
