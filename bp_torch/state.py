@@ -113,9 +113,10 @@ def state_of(net: Network, slots: Slots, rule: Optimiser) -> State:
 def started(net: Network, rule: Optimiser, position: Position) -> State:
     """What a run begins or goes on with: the network, and what the rule keeps, copied from the position or fresh.
 
-    Raises ValueError where the position does not hold what the rule keeps for this network, or where a borrowed
-    optimiser is not for it.
+    Raises ValueError where the position does not hold what the rule keeps for this network, where its dtype does not
+    hold the rule's eps, or where a borrowed optimiser is not for it.
     """
+    _check_eps(net.layers[0].w.dtype, rule)
     fresh = tuple(
         tuple(Layer(*(torch.full_like(t, fill) for t in layer)) for layer in net.layers) for _, fill in rule.slots
     )
@@ -130,6 +131,16 @@ def started(net: Network, rule: Optimiser, position: Position) -> State:
             )
         State(net, fresh).restore(Values((*net.layers, *(layer for slot in position.slots for layer in slot))))
     return state
+
+
+def _check_eps(dtype: torch.dtype, rule: Optimiser) -> None:
+    """The number that keeps a rule from dividing by 0 would itself be 0: float16 begins at 6e-8."""
+    eps = getattr(rule, "eps", 0.0)
+    if eps and not torch.tensor(eps, dtype=dtype, device="cpu"):
+        raise ValueError(
+            f"{dtype} does not hold eps={eps:g} of {rule.name}, which would divide by 0: give "
+            f"optimizer='{rule.name}(eps=1e-4)', or train a network of torch.bfloat16 or torch.float32"
+        )
 
 
 def _shapes(slots: Slots) -> list[list[torch.Size]]:

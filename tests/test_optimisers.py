@@ -218,6 +218,22 @@ def test_a_start_without_what_the_rule_keeps_is_refused() -> None:
             bp.train(net, data, optimizer=rule, start=start)
 
 
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_an_eps_that_float16_does_not_hold_is_refused(name: str) -> None:
+    """As torch has it, it would be 0 there, and a step 0 / 0 where a gradient is 0."""
+    net = engine_cases.network(engine_cases.QUICK[0], torch.float16)
+    x, y = engine_cases.data(net)
+    rule = OPTIMISERS[name]()
+    if 0 < getattr(rule, "eps", 0.0) < 1e-7:
+        with pytest.raises(
+            ValueError, match=rf"float16 does not hold eps=1e-\d+ of {name}, .*: give .*{name}\(eps=1e-4"
+        ):
+            bp.train(net, (x, y), optimizer=name)
+        rule = OPTIMISERS[name](eps=1e-4)  # pyright: ignore[reportCallIssue]
+    (record,) = bp.train(net, (x, y), epochs=1, optimizer=rule, lr=1e-3, engine="eager")
+    assert math.isfinite(record.cost)
+
+
 def test_a_start_is_not_changed_by_a_second_training() -> None:
     net = engine_cases.network(engine_cases.QUICK[0])
     data = engine_cases.data(net)
