@@ -51,6 +51,7 @@ def weighted(
     if weights is None:
         return Examples(x, y, None)
     weights = _relative(weights).to(x.dtype)
+    weights = weights.where(weights >= torch.finfo(x.dtype).tiny, 0)  # 1 / Σ w of a batch of smaller ones is infinite
     left = _counting(weights)
     x, y, weights = x[left], y[left], weights[left]
     return Examples(x, y, weights.contiguous() if bool((weights != 1).any()) else None)

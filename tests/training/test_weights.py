@@ -79,6 +79,17 @@ def test_no_scale_of_weights_is_too_small_or_too_large_for_float32(scale: float,
     _same(*nets, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("dtype", "small"), [(torch.float32, 1e-44), (torch.float16, 1e-6)], ids=str)
+def test_weights_too_small_for_the_dtype_are_0(dtype: torch.dtype, small: float) -> None:
+    """A batch of nothing but such would be divided by a sum whose inverse the dtype does not hold."""
+    nets = [oracle.network().to(dtype) for _ in range(2)]
+    (x, y), counts = oracle.data(oracle.network()), 1 + torch.arange(M, dtype=torch.float64) % 3
+    counts[:17] = small
+    for net, each in zip(nets, (counts, counts.where(counts >= 1, 0)), strict=True):
+        _train(net, (x.to(dtype), y.to(dtype)), sample_weight=each, batch_size=3, optimizer="sgd(momentum=0.5)")
+    _same(*nets, rtol=0, atol=0)
+
+
 def test_weights_of_one_are_no_weights() -> None:
     nets = [oracle.network() for _ in range(2)]
     data = oracle.data(nets[0])
