@@ -48,7 +48,7 @@ MUTANTS = [
     ("the mask missing in the backward pass", "network.py", "sigma_prime = sigma_prime * mask", "pass"),
     (
         "BP4 with what the mask took away",
-        "network.py",
+        "trace.py",
         "return self.entered[l] if self.entered else self.a[l]",
         "return self.a[l]",
     ),
