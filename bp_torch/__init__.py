@@ -6,6 +6,7 @@ from bp_torch.costs import COSTS, Cost
 from bp_torch.errors import CheckpointError, DataError, DivergenceError, EngineError
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.insight import per_example
+from bp_torch.insight.batch import SeenBatch, batch_of
 from bp_torch.insight.check import Check, check
 from bp_torch.insight.summary import summary
 from bp_torch.network import Network, backprop, stack
@@ -50,8 +51,10 @@ __all__ = [
     "RMSprop",
     "Recipe",
     "Record",
+    "SeenBatch",
     "Trace",
     "backprop",
+    "batch_of",
     "check",
     "data",
     "fit",

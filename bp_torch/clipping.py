@@ -2,7 +2,10 @@
 
 The norm can be had without a gradient. Since ∂C/∂w = Σ_x δ_x a_xᵀ and ∂C/∂b = Σ_x δ_x,
 ‖∂C/∂w‖² + ‖∂C/∂b‖² = Σ_xx′ (δ_x · δ_x′)(a_x · a_x′ + 1): the entries of (δδᵀ) ⊙ (aaᵀ + 1), summed. For m examples that
-takes m² (n_in + n_out) multiplications, and no memory of the size of w. Here δ holds the factor 1/m.
+takes m² (n_in + n_out) multiplications, and no memory of the size of w. Here δ holds the factor 1/m. The sum is rounded
+as its terms are: a norm far below those of the single examples is not resolved.
+
+Source of the clipping: R. Pascanu et al., "On the difficulty of training Recurrent Neural Networks" (2013), 3.2.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,10 +47,10 @@ def shrinkage(squares: Iterable[Tensor], most: Tensor) -> Tensor:
 
     squares: those of each layer. most: 0-D.
     """
-    first, *others = squares
+    total, *others = squares
     for each in others:
-        first = first + each
-    norm = first.clamp(min=0).sqrt()  # gradients that cancel can leave a square just below 0, by rounding
+        total = total + each
+    norm = total.clamp(min=0).sqrt()  # gradients that cancel can leave a square just below 0, by rounding
     return (most / (norm + EPSILON)).clamp(max=1)
 
 

@@ -1,8 +1,10 @@
 """Dropout: which neurons are left out of a step, by a generator that has no state.
 
 A neuron's activation is multiplied by 0 with probability p, and else by 1 / (1 − p), so that its mean stays what it was
-(inverted dropout). Source: N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting"
-(2014). The mask is of what enters a layer, and stands in both passes.
+(inverted dropout). With this mask M, z = w (M ⊙ a) + b and δˡ = ((wˡ⁺¹)ᵀ δˡ⁺¹) ⊙ M ⊙ σ′(zˡ).
+
+Source: N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014). There p is the
+probability to stay, and w is scaled after training instead.
 
 Each element's random number is a function of its place and of a key of its own batch and layer. So any engine, any
 number of threads and a run that goes on in the midst of an epoch drop the same neurons.

@@ -8,7 +8,7 @@ A row of δ is one example's own error ∂C_x/∂z. C is the mean of the C_x: it
 
 BP3 and BP4 stand here as sums over the examples, as gradients, which are their means, and as the step of gradient
 descent that adds the sums to b and w in place. The backward sweep is linear in δᴸ, so a step puts the factor 1/m there
-once, or −η/m: then ∂C/∂w never has to exist.
+once. Plain gradient descent puts −η/m there, and then ∂C/∂w never has to exist.
 """
 
 import torch

@@ -83,8 +83,8 @@ class Network:
         sizes: neurons of each layer, the inputs first, e.g. [784, 30, 10].
         hidden: the hidden layers' activation, by name (a key of `ACTIVATIONS`) or as an `Activation`; one for all, or
             one a hidden layer.
-        cost: a key of `COSTS`, or a `Cost`. quadratic takes any `output` activation ("sigmoid" if left out);
-            binary_cross_entropy goes with sigmoid outputs, softmax_cross_entropy with softmax.
+        cost: a key of `COSTS`, or a `Cost`. quadratic, ½‖y − a‖², takes any `output` activation
+            ("sigmoid" if left out); binary_cross_entropy goes with sigmoid outputs, softmax_cross_entropy with softmax.
         init: a key of `INITIALISERS`; left out, each layer gets the one that fits its activation (`Activation.init`).
         seed: 0 to 2³² − 1; the same seed gives the same network on every device, and up to rounding in every dtype.
 
@@ -202,15 +202,20 @@ class Network:
 
 
 @by_size(multiplications)
-def backprop(net: Network, x: Tensor, y: Tensor) -> BackpropTrace:
+def backprop(net: Network, x: Tensor, y: Tensor, masks: Sequence[Tensor | None] = ()) -> BackpropTrace:
     """One forward and one backward pass, with everything they computed.
 
-    x (m, n_0), y class indices (m,) or a matrix (m, n_L). Raises ValueError for a wrong shape, dtype, device or label.
+    x (m, n_0), y class indices (m,) or a matrix (m, n_L). masks: of dropout, for what enters each layer (m, n_l), or
+    None; `batch_of` gives those of a training. Raises ValueError for a wrong shape, dtype, device or label.
     """
     y = net._targets(y, net._examples(x))
-    trace = feed_forward(net, x)
-    delta = [delta for _, delta in errors(net, trace, output_delta(net, trace, y))]
-    return BackpropTrace(trace.a, trace.z, tuple(reversed(delta)), mean_cost(net, trace, y))
+    masks, shapes = tuple(masks), [(*x.shape[:-1], n) for n in net.sizes[:-1]]
+    of = [shape if mask is None else tuple(mask.shape) for mask, shape in zip(masks, shapes, strict=False)]
+    if masks and (len(masks) != len(shapes) or of != shapes):
+        raise ValueError(f"masks must be of what enters each layer, of the shapes {shapes}, or None: see bp.batch_of")
+    trace = feed_forward(net, x, masks=masks)
+    delta = tuple(delta for _, delta in errors(net, trace, output_delta(net, trace, y)))[::-1]
+    return BackpropTrace(trace.a, trace.z, delta, mean_cost(net, trace, y), trace.masks, trace.entered)
 
 
 def stack(networks: Iterable[Network]) -> Network:
@@ -286,7 +291,7 @@ def errors(
     δ of the layer below is computed before δ of a layer is yielded, so the consumer may change that layer's w at once.
     The sweep is linear in δᴸ: scale that, and every error is scaled alike. feedback: another rule instead of BP2.
     """
-    top, masks = delta, trace.masks if isinstance(trace, Trace) else ()
+    top, masks = delta, trace.masks
     for l in range(len(net.layers) - 1, 0, -1):
         sigma_prime = net.activations[l - 1].derivative(trace.z[l - 1], trace.a[l])
         if masks and (mask := masks[l]) is not None:

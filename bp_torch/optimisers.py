@@ -21,8 +21,9 @@ from bp_torch.updates import Numbers, Optimiser, Updated, decayed
 class SGD(Optimiser):
     """Gradient descent, plain or with momentum, as torch.optim.SGD.
 
-    g ← g + λw; v ← μv + (1 − dampening) g, at first g; then w ← w − ηv, or with Nesterov's momentum w − η(g + μv).
-    Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013).
+    g ← g + λw; v ← μv + (1 − dampening) g, and v = g in the first step; then w ← w − ηv, or with Nesterov's momentum
+    w ← w − η(g + μv). Source: I. Sutskever et al., "On the importance of initialization and momentum in deep learning"
+    (2013). There η stands within v, as in the book's chapter 3: it is the same while η is constant.
     """
 
     name: ClassVar[str] = "sgd"
@@ -174,7 +175,8 @@ class Adadelta(Optimiser):
 
 @dataclass(frozen=True, kw_only=True)
 class Lion(Optimiser):
-    """Lion: w ← w − η (sign(β₁m + (1 − β₁) g) + λw), then m ← β₂m + (1 − β₂) g. Every step is of the size η.
+    """Lion: w ← w − η (sign(β₁m + (1 − β₁) g) + λw), then m ← β₂m + (1 − β₂) g. But for the
+    decay, every step is of the size η.
 
     Source: X. Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), algorithm 2; names and defaults are
     those of its authors' program. torch.optim has no Lion.
@@ -218,4 +220,6 @@ def optimiser(choice: str | Optimiser | torch.optim.Optimizer) -> Optimiser:
         return choice
     if isinstance(choice, torch.optim.Optimizer):
         return Borrowed(choice)
+    if isinstance(choice, type):
+        raise ValueError(f"optimizer is the class {choice.__name__}: make one of it, as in bp.Adam(eps=1e-7)")
     return choices.read("optimizer", choice, OPTIMISERS, "adam(eps=1e-7)")

@@ -1,7 +1,7 @@
 """What a cost is given for large weights, and its gradient side by side: the book's L2 and L1, of w and never of b.
 
 Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), chapter 3, "Overfitting and regularization". n is the
-number of training examples.
+number of training examples. In plain gradient descent L2 is w ← (1 − ηλ/n) w − η ∂C₀/∂w.
 """
 
 from collections.abc import Iterable

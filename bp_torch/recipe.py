@@ -71,28 +71,32 @@ class Recipe:
     batch_size: examples a step. The last batch of an epoch holds what is left over, and its gradient is its own mean.
     lr: η, the step along −∂C/∂w; a number; an entry of `SCHEDULES`, as in bp.schedules.cosine(0.1, warmup=0.05), whose
         rate is taken anew at each step; or a function that is asked for it at the start of each epoch, with the epoch's
-        number. Left out, here or in a schedule, `fitting_rate` of the network and the optimiser.
+        number. Left out, here or in a schedule, torch's default for the optimizer; of "sgd" 0.1, or the book's 3 for
+        sigmoid neurons with quadratic cost, times 1 − momentum.
     optimizer: the rule by which a gradient changes the parameters: a key of `OPTIMISERS`, alone or with its options, as
         in "adam(weight_decay=0.01)", or an entry, bp.Adam(weight_decay=0.01). "sgd" is plain gradient descent. Or an
         optimiser of torch.optim that holds tensors of net.parameters(), all or some; the others then stay as they are.
         It runs on the engine "eager". Its rates are its own: a scheduler of torch steps them between two records. What
         it keeps is saved by its state_dict, beside the network and the position.
     rate_factors, decay_factors: of η, and of the optimiser's weight_decay, for some of the parameters: {"biases": 0}.
-        The parts are "weights", "biases", "first" (layer) and "last".
-    l2, l1: λ of the penalties (λ/2n) Σ w² and (λ/n) Σ |w| that the cost is given, for n training examples; of weights
-        alone, as in the book. An optimiser's own weight_decay is torch's: λ itself, biases included, in no cost.
+        The parts are "weights", "biases", "first" (layer) and "last". A factor 0 of η leaves them as they are.
+    l2, l1: λ of the penalties (λ/2n) Σ w² and (λ/n) Σ |w| that the cost is given, for n training examples (those that
+        count for more than 0); of weights alone, as in the book. An optimiser's own weight_decay is torch's: λ itself,
+        biases included, and no part of a reported cost.
     max_norm: the most that the norm of the weights into a neuron can be after a step. Left out, any.
     dropout: with which probability an activation is left out of a step before it enters a layer. One number is of each
         hidden layer; two are of the inputs and of each hidden layer; else one for what enters each layer.
     clip_norm: the most that the norm of a step's gradient can be, all parameters together, penalties included: it is
         scaled down to that, as by torch's clip_grad_norm_. clip_value: the same of each of its values, after that.
     label_smoothing: ε. Targets that are one class of K become (1 − ε) y + ε/K, as in torch's CrossEntropyLoss; labels
-        that are each true or false (1 − ε) y + ε/2.
+        that are each true or false (1 − ε) y + ε/2. A weight of the class stands before the whole smoothed cost; torch
+        weighs the share of each class by itself.
     class_weight: what examples of a class count for, {class: weight}; 1 where a class is not named. "balanced" gives
-        all classes the same sum of weights, as in scikit-learn. A run of `bp.runs` takes names, too.
+        all classes the same sum of weights, those of sample_weight counted, as in scikit-learn. A run of `bp.runs`
+        takes names, too.
     accumulate: how many batches of batch_size make one step, whose gradient is the mean over all their examples. It is
         a larger batch in the memory of a smaller one. The engine "native" can't.
-    seed: the order of the examples in an epoch depends on seed and epoch alone.
+    seed: the order of the examples in an epoch, and what dropout leaves out, depend on seed and epoch alone.
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
         twenty; "graph" (CUDA) captures them as a CUDA graph; "persistent" (CUDA) runs an epoch of a tiny
@@ -135,7 +139,7 @@ class Recipe:
         None, "what examples of a class count for: balanced, or setosa:2,virginica:0.5", str, "CLASS:X"
     )
     accumulate: int = option(1, "batches that make one step")
-    seed: int = option(0, "of the weights and the batches")
+    seed: int = option(0, "of the weights, the batches and dropout")
     engine: str = option("auto", "what runs the steps: auto, eager, native, compiled, graph or persistent")
     precision: str = option("dtype", "of the products: dtype (the network's own), tf32 or bf16")
     threads: int | None = option(None, "of the CPU (default: 1 for small steps, else torch's own number)", int)
@@ -263,7 +267,7 @@ def fitting_rate(net: Network, rule: Optimiser) -> float:
         return rule.rate
     book = net.cost_function.name == "quadratic" and all(f.name == "sigmoid" for f in net.activations)
     momentum = rule.momentum if isinstance(rule, SGD) else 0.0
-    return (3.0 if book else 0.1) * (1 - momentum)
+    return round((3.0 if book else 0.1) * (1 - momentum), 12)
 
 
 def with_rate(recipe: Recipe, net: Network) -> Recipe:
@@ -289,10 +293,25 @@ def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
     """
     for name in settings:
         if name not in FIELDS:
-            raise TypeError(f"there is no setting {name!r}: there are {', '.join(FIELDS)}")
+            raise TypeError(_unknown(name))
     if recipe is not None and not isinstance(recipe, Recipe):
         raise ValueError(f"recipe must be a bp.Recipe, not {type(recipe).__name__}: name settings as keywords")
     return replace(recipe or Recipe(), **settings)
+
+
+ELSEWHERE = {
+    **dict.fromkeys(("momentum", "weight_decay", "betas", "eps", "nesterov"), 'optimizer="sgd(momentum=0.9)", say'),
+    **dict.fromkeys(("patience", "monitor", "restore_best"), "bp.fit, which has it"),
+    **dict.fromkeys(("learning_rate", "eta"), "lr"),
+    **dict.fromkeys(("validation_data", "eval_set"), "validation=(x, y)"),
+}
+"""Where to find what people look for among the settings."""
+
+
+def _unknown(name: str) -> str:
+    if name in ELSEWHERE:
+        return f"there is no setting {name!r}: take {ELSEWHERE[name]}"
+    return f"there is no setting {name!r}: there are {', '.join(FIELDS)}"
 
 
 def takes_settings(function: F) -> F:

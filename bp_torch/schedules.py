@@ -172,9 +172,9 @@ class Cosine(Schedule):
 class OneCycle(Schedule):
     """Half a cosine from η / div_factor up to η, at the share pct_start of the run, and half a cosine down again.
 
-    It ends at η / (div_factor · final_div_factor). Options and defaults are those of torch's OneCycleLR; the momentum
-    stays as it is. Source: L. Smith and N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large
-    Learning Rates" (2018).
+    At p = 1 it is η / (div_factor · final_div_factor). Options and defaults are those of torch's OneCycleLR, of which
+    the peak comes one step earlier and the last step is at p = 1. The momentum stays as it is. Source: L. Smith and
+    N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates" (2018).
     """
 
     name: ClassVar[str] = "one_cycle"

@@ -60,9 +60,9 @@ class State(NamedTuple):
 class Position(NamedTuple):
     """Where a run stands: in this epoch (from 1), after so many of its batches.
 
-    cost_sum: Σ C_x over the examples of these batches. seconds: their time. slots: what the optimiser keeps, in the
-    tensors that the training goes on to change, as it does the network's. With the weights, the data and the arguments
-    of `train`, it is all that the rest of a run depends on.
+    cost_sum: Σ C_x over the examples of these batches, each times its weight. seconds: their time. slots: what the
+    optimiser keeps, in the tensors that the training goes on to change, as it does the network's. With the weights, the
+    data and the arguments of `train`, it is all that the rest of a run depends on.
     """
 
     epoch: int = 1
@@ -81,6 +81,7 @@ def checked_position(name: str, value: object) -> Position:
         return Position()
     if not isinstance(value, Position):
         what = f"bp.Position(*{name})" if isinstance(value, (tuple, list)) else "bp.Position(epoch)"
+        what = f"{name}={name}.position" if isinstance(getattr(value, "position", None), Position) else what
         raise ValueError(f"{name} must be a bp.Position, such as a record's, not {type(value).__name__}: write {what}")
     epoch, batch = (
         checks.whole("a position's epoch", value.epoch, 1),

@@ -17,7 +17,7 @@ class Trace(NamedTuple):
 
     a[l] (…, m, n_l) enters layer l: a[0] is x, a[-1] the output. z[l] (…, m, n_l+1) is layer l's weighted input.
     masks: with dropout, what a[l] is multiplied by before it enters layer l, or None; empty without. entered: then
-    these products, since σ′ is of a itself, and BP4 takes what entered the layer.
+    these products. σ′ is of a itself, and BP4 takes what entered the layer: `into(l)`, with dropout and without.
     """
 
     a: tuple[Tensor, ...]
@@ -37,13 +37,19 @@ class BackpropTrace(NamedTuple):
     """What a forward and a backward pass computed: a and z as in `Trace`, and the backward pass.
 
     delta[l] (…, m, n_l+1) is layer l's error ∂C_x/∂z, one example a row and free of m. cost is C, 0-D (one a network
-    for a stack).
+    for a stack). masks, entered: as in `Trace`.
     """
 
     a: tuple[Tensor, ...]
     z: tuple[Tensor, ...]
     delta: tuple[Tensor, ...]
     cost: Tensor
+    masks: tuple[Tensor | None, ...] = ()
+    entered: tuple[Tensor, ...] = ()
+
+    def into(self, l: int) -> Tensor:
+        """What entered layer l (…, m, n_l)."""
+        return self.entered[l] if self.entered else self.a[l]
 
     def __repr__(self) -> str:
         return _of_shapes(self)

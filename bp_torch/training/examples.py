@@ -26,13 +26,24 @@ class Pair(NamedTuple):
 
 
 def pair_of(name: str, pair: object, net: Network) -> Pair:
-    """A checked pair."""
+    """A checked pair, called `name`."""
+    try:
+        return _checked(name, pair, net)
+    except ValueError as error:
+        if name == "data" or str(error).startswith(name):
+            raise
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _checked(name: str, pair: object, net: Network) -> Pair:
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"{name} must be a pair (x, y), not {type(pair).__name__}")
     x = checks.examples(pair[0], net.sizes[0], net.layers[0].w)
     if x.ndim != 2:
         raise ValueError(f"{name}: x must have the shape (m, {net.sizes[0]}) to train on, not {tuple(x.shape)}")
     known, given = _with_a_target(pair[1]), pair[1]
+    if known is not None and not bool(known.any()):
+        raise ValueError(f"{name}: all class indices are {NO_TARGET}, and so no example has a target")
     if known is not None and known.shape == x.shape[:1]:
         x, given = x[known], given[known]
     y, output = checks.targets(given, x, net.sizes[-1], net.layers[0].w), net.activations[-1]
@@ -50,8 +61,8 @@ def finite(held_out: Pair) -> Pair:
 
 
 def _with_a_target(y: object) -> Tensor | None:
-    """Which class indices (m,) are a target: those that are not `NO_TARGET`; None: all, or none of them."""
+    """Which class indices (m,) are a target: those that are not `NO_TARGET`; None: all, or y holds no indices."""
     if not isinstance(y, Tensor) or y.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8) or y.ndim != 1:
         return None
     known = y != NO_TARGET
-    return known if bool(known.any()) and not bool(known.all()) else None
+    return None if bool(known.all()) else known

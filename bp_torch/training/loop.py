@@ -37,9 +37,9 @@ EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at
 class Record:
     """What one epoch of training came to, or has come to so far.
 
-    epoch counts from 1. cost is the mean of C_x over the epoch, each example's taken just before its batch's step (of
-    the neurons that dropout left), plus the penalty, which is that of the weights by now. data_cost is the mean alone.
-    validation_cost and validation_accuracy (0 to 1) are taken at the end of the epoch; None without validation data,
+    epoch counts from 1. cost is the mean of C_x over the epoch, each example's taken just before its batch's step, as
+    the step had it: weighted, with smoothed targets, of the neurons that dropout left. The penalty of the weights by
+    now is added; data_cost is the mean alone. validation_cost and validation_accuracy (0 to 1) are taken at the end of the epoch; None without validation data,
     and the accuracy also for real-valued targets. seconds is the time spent training, validation left out. position is
     where the run stands: `train` goes on from there by its `start`. whole says that the epoch is over; a record in the
     midst of one has no validation figures. lr is η of the last step. The validation cost is of the whole network on
@@ -113,8 +113,8 @@ def train(
     position = checked_position("start", start)
     counts = None if sample_weight is None else sample_weights(sample_weight, x, known)
     x, y, weights = weighted(x, y, labels, counts, recipe.class_weight, recipe.label_smoothing)
-    recipe = replace(with_rate(recipe, net), batch_size=min(recipe.batch_size * recipe.accumulate, len(x)))
     plan = plan_of(recipe, len(net.layers), len(x), weights is not None)
+    recipe = replace(with_rate(recipe, net), batch_size=min(recipe.batch_size * recipe.accumulate, len(x)))
     job = Job(started(net, rule_of(recipe), position), (x, y), recipe, plan, weights)
     with own_dtype(x.device.type):
         with products_in("dtype"):

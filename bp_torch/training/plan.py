@@ -93,12 +93,14 @@ PLAIN = Plan()
 
 
 def plan_of(recipe: Recipe, layers: int, m: int, weighted: bool) -> Plan:
-    """The plan of a recipe whose batch_size is that of a step, for so many layers and training examples.
+    """The plan of a recipe, for so many layers and m training examples.
 
     Raises ValueError where the recipe does not fit the network.
     """
     own = rule_of(recipe)
     rates, decays = (factors(name, getattr(recipe, name) or {}) for name in ("rate_factors", "decay_factors"))
+    if decays and not own.weight_decay:
+        raise ValueError(f"decay_factors are of the optimizer's weight_decay, and {own} has none: give it one")
     rules: list[Rule] = []
     which: list[tuple[int, int]] = []
     for layer in range(layers):
@@ -120,7 +122,7 @@ def plan_of(recipe: Recipe, layers: int, m: int, weighted: bool) -> Plan:
         clip_norm=recipe.clip_norm,
         clip_value=recipe.clip_value,
         weighted=weighted,
-        rows=-(-recipe.batch_size // recipe.accumulate) if recipe.accumulate > 1 else None,
+        rows=min(recipe.batch_size, m) if recipe.accumulate > 1 else None,
     )
 
 

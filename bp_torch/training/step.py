@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
 
 Sweep = Iterable[tuple[int, Tensor]]
-"""(l, δ of layer l), from the last layer to the first; δ holds the factor 1/m."""
+"""(l, δ of layer l), from the last layer to the first; δ holds the factor of `Given`: 1/m, w_x/Σw or with −η."""
 
 Gradients = Iterable[tuple[int, Layer]]
 """(l, ∂C/∂w and ∂C/∂b of layer l), from the last layer to the first."""

@@ -1,7 +1,8 @@
 """What examples count for, and what their targets are softened to, before training begins.
 
 An example's weight stands before its cost: C = Σ_x w_x C_x / Σ_x w_x, over each batch, as scikit-learn's MLP and
-torch's CrossEntropyLoss have it. So it scales the example's δᴸ. An example of weight 0 is left out.
+torch's CrossEntropyLoss have it. So it scales the example's δᴸ. An example of weight 0 is left out. In a batch
+of one example a weight has no effect.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ def weighted(
     """The examples as they enter training.
 
     labels: as `labels_of` has them. weights: as `sample_weights` gives them. class_weight: of classes, 1 where one is
-    not named; "balanced" is m / (classes · examples of the class), as in scikit-learn. It multiplies the weights.
+    not named; "balanced" is m / (classes · examples of the class), each example counted by its weight, as in
+    scikit-learn. It multiplies the weights.
     label_smoothing: ε. Targets that are one class of K become (1 − ε) y + ε/K, as in torch's CrossEntropyLoss, and
     labels of which each is true or false (1 − ε) y + ε/2. Source: C. Szegedy et al., "Rethinking the Inception
     Architecture for Computer Vision" (2016), section 7.
@@ -44,7 +46,7 @@ def weighted(
         x, y, weights = x[left], y[left], _relative(weights[left])
         labels = None if labels is None else labels[left]
     if class_weight is not None:
-        of_classes = _of_classes(class_weight, labels, y)
+        of_classes = _of_classes(class_weight, labels, y, weights)
         weights = of_classes if weights is None else weights * of_classes
     if label_smoothing:
         y = _smoothed(y, labels, label_smoothing)
@@ -93,15 +95,19 @@ def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
 
 
 def _of_classes(
-    class_weight: str | Mapping[int, float] | Mapping[str, float], labels: Tensor | None, y: Tensor
+    class_weight: str | Mapping[int, float] | Mapping[str, float],
+    labels: Tensor | None,
+    y: Tensor,
+    weights: Tensor | None,
 ) -> Tensor:
-    """The weight of each example's class (m,), in float64."""
+    """The weight of each example's class (m,), in float64. weights: the examples' own, if they have any."""
     if labels is None or labels.dtype == torch.bool:
         raise ValueError("class_weight needs one class for each example: give sample_weight instead")
     counts = y.new_zeros(max(2, y.shape[-1]), dtype=torch.float64)
-    counts.index_add_(0, labels, torch.ones_like(labels, dtype=torch.float64, device=labels.device))
+    ones = torch.ones_like(labels, dtype=torch.float64, device=labels.device)
+    counts.index_add_(0, labels, ones if weights is None else weights.double())
     if isinstance(class_weight, str):
-        table = len(labels) / (counts.gt(0).sum() * counts.clamp(min=1))
+        table = torch.where(counts > 0, counts.sum() / (counts.gt(0).sum() * counts), 0)
     else:
         table = torch.ones_like(counts)
         for index, weight in class_weight.items():

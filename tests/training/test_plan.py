@@ -74,7 +74,11 @@ def test_the_mask_stands_in_both_passes(case: tuple[str, str, str], dropout: tup
 @pytest.mark.parametrize(
     ("rule", "optimizer", "options"),
     [
-        ("sgd(momentum=0.9, nesterov=True)", torch.optim.SGD, dict(momentum=0.9, nesterov=True)),
+        (
+            "sgd(momentum=0.9, weight_decay=0.01, nesterov=True)",
+            torch.optim.SGD,
+            dict(momentum=0.9, weight_decay=0.01, nesterov=True),
+        ),
         ("rmsprop(centered=True, weight_decay=0.1)", torch.optim.RMSprop, dict(centered=True, weight_decay=0.1)),
         ("adamw(weight_decay=0.3)", torch.optim.AdamW, dict(weight_decay=0.3)),
         ("adagrad(weight_decay=0.1)", torch.optim.Adagrad, dict(weight_decay=0.1)),
