@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Unpack
 
 import torch
@@ -39,7 +39,9 @@ class Record:
 
     epoch counts from 1. cost is the mean of C_x over the epoch, each example's taken just before its batch's step, as
     the step had it: weighted, with smoothed targets, of the neurons that dropout left. The penalty of the weights by
-    now is added; data_cost is the mean alone. validation_cost and validation_accuracy (0 to 1) are taken at the end of the epoch; None without validation data,
+    now is added; data_cost is the mean alone.
+
+    validation_cost and validation_accuracy (0 to 1) are taken at the end of the epoch; None without validation data,
     and the accuracy also for real-valued targets. seconds is the time spent training, validation left out. position is
     where the run stands: `train` goes on from there by its `start`. whole says that the epoch is over; a record in the
     midst of one has no validation figures. lr is η of the last step. The validation cost is of the whole network on
@@ -52,7 +54,7 @@ class Record:
     validation_accuracy: float | None
     seconds: float
     examples_per_second: float
-    position: Position
+    position: Position = field(compare=False)  # it holds tensors, of which no two need be equal
     lr: float | None = None
     penalty: float = 0.0
 
