@@ -309,9 +309,8 @@ ELSEWHERE = {
 
 
 def _unknown(name: str) -> str:
-    if name in ELSEWHERE:
-        return f"there is no setting {name!r}: take {ELSEWHERE[name]}"
-    return f"there is no setting {name!r}: there are {', '.join(FIELDS)}"
+    hint = f"; for this take {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+    return f"there is no setting {name!r}: there are {', '.join(FIELDS)}{hint}"
 
 
 def takes_settings(function: F) -> F:

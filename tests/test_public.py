@@ -53,6 +53,9 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
     net = bp.Network.create([2, 1])
     with pytest.raises(TypeError, match="there is no setting 'learning_rate': there are epochs, batch_size, lr"):
         bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), learning_rate=1.0)  # pyright: ignore[reportCallIssue]
+    for name, hint in (("weight_decay", "optimizer="), ("patience", "bp.fit"), ("learning_rate", "take lr")):
+        with pytest.raises(TypeError, match=f"there is no setting '{name}': .*; for this take .*{hint.split()[-1]}"):
+            bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), **{name: 1})
 
 
 def test_a_recipe_and_settings_beside_it() -> None:
