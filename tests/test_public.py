@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_a_setting_that_does_not_exist_is_named() -> None:
         bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), learning_rate=1.0)  # pyright: ignore[reportCallIssue]
     for name, hint in (("weight_decay", "optimizer="), ("patience", "bp.fit"), ("learning_rate", "take lr")):
         with pytest.raises(TypeError, match=f"there is no setting '{name}': .*; for this take .*{hint.split()[-1]}"):
-            bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), **{name: 1})
+            bp.train(net, (torch.zeros(3, 2), torch.zeros(3, 1)), **cast(Any, {name: 1}))
 
 
 def test_a_recipe_and_settings_beside_it() -> None:
