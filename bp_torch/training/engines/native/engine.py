@@ -38,8 +38,8 @@ def native(job: Job) -> Run:
     weights = None if job.weights is None else job.weights.data_ptr()
     threads = torch.get_num_threads()
     parameters = [t for layer in job.state.layers() for t in layer]
-    padded = [_padded(t) for t in parameters]
-    addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
+    padded = [t if _is_padded(t) else _padded(t) for t in parameters]
+    copies = [(t, wide) for t, wide in zip(parameters, padded, strict=True) if wide is not t]
 
     @lru_cache(maxsize=1)
     def steps(code: str) -> dict[int, tuple[Any, Tensor]]:
@@ -54,7 +54,7 @@ def native(job: Job) -> Run:
     steps(source.of(job))
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 
-    def train(function: Any, workspace: Tensor, steps: Steps) -> float:
+    def train(function: Any, workspace: Tensor, addresses: Any, steps: Steps) -> float:
         """Σ_x C_x over whole batches."""
         return function(
             x.data_ptr(),
@@ -80,16 +80,17 @@ def native(job: Job) -> Run:
         whole = len(given.order) // batch_size
         calls = [(start, min(start + batches_a_call, whole)) for start in range(0, whole, batches_a_call)]
         calls += [(whole, whole + 1)] if len(given.order) % batch_size else []
-        for tensor, wide in zip(parameters, padded, strict=True):
+        addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
+        for tensor, wide in copies:
             _columns(wide, tensor).copy_(tensor)
         try:
             for start, end in calls:
                 part = given.part(start, end, batch_size)
-                total += train(*now[min(batch_size, len(part.order))], part)
+                total += train(*now[min(batch_size, len(part.order))], addresses, part)
                 if not math.isfinite(total):
                     break
         finally:
-            for tensor, wide in zip(parameters, padded, strict=True):
+            for tensor, wide in copies:
                 tensor.copy_(_columns(wide, tensor))
         return total
 
@@ -118,6 +119,12 @@ def _elements(library: ctypes.CDLL, m: int) -> int:
     function = getattr(library, f"workspace_{m}")
     function.argtypes, function.restype = [], ctypes.c_int64
     return function()
+
+
+def _is_padded(tensor: Tensor) -> bool:
+    """Whether a parameter lies in memory as `_padded` has it, so that the steps may change it there."""
+    whole = tensor.shape[-1] * tensor.element_size() % ALIGNMENT == 0
+    return whole and tensor.is_contiguous() and tensor.data_ptr() % ALIGNMENT == 0
 
 
 def _padded(tensor: Tensor) -> Tensor:

@@ -140,3 +140,25 @@ def test_what_waits_for_its_last_copy() -> None:
     assert recorded(read_between) == []
     assert recorded(changed_between) == []
     assert recorded(read_elsewhere) == [(True, 2), (False, 2)]
+
+
+def test_rows_of_whole_vectors_are_changed_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others in a padded copy: with the same bits, wherever a parameter begins in memory."""
+    padded, copied = engine._padded, []
+    monkeypatch.setattr(engine, "_padded", lambda t: copied.append(t.shape) or padded(t))
+
+    def shifted(t: Tensor) -> Tensor:
+        return torch.empty(t.numel() + 1)[1:].view(t.shape).copy_(t)
+
+    x, y = torch.rand(50, 64, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 16
+    net = bp.Network.create([64, 32, 16], hidden="relu", cost="softmax_cross_entropy")
+    apart = bp.Network(
+        tuple(bp.Layer(*map(shifted, layer)) for layer in net.layers), net.activations, net.cost_function
+    )
+    for each, copies in ((net, 0), (apart, 4)):  # the slots begin at whole vectors
+        copied.clear()
+        list(bp.train(each, (x, y), epochs=2, batch_size=7, optimizer="adam", engine="native"))
+        assert len(copied) == copies
+    for mine, theirs in zip(net.layers, apart.layers, strict=True):
+        assert torch.equal(mine.w, theirs.w)
+        assert torch.equal(mine.b, theirs.b)
