@@ -88,6 +88,11 @@ def save(
         raise ValueError("save takes one network at a time: save the networks of a stack one after the other")
     if not is_finite(net):
         raise ValueError("the network holds weights that are not finite: a checkpoint of it would be of no use")
+    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        raise ValueError(
+            f"optimizer must be one of torch.optim, not {optimizer!r}: what a rule of bp_torch keeps lies in "
+            "record.position"
+        )
     tensors, position = dict(_named("layers", net.layers)), checked_position("position", position)
     if not all(_fits(slot, net) for slot in position.slots):
         raise ValueError("position holds what an optimizer kept for another network: give one of its own records")
