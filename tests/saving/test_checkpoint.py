@@ -431,7 +431,7 @@ def test_a_position_that_no_run_can_stand_at_is_not_saved(tmp_path: Path, positi
 
 
 def test_a_rule_in_the_place_of_an_optimiser_is_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="optimizer must be one of torch.optim, not 'adam'"):
+    with pytest.raises(ValueError, match=r"optimizer must be one of torch\.optim, not 'adam'"):
         bp.save(tmp_path / NAME, bp.Network.create([5, 3]), optimizer="adam")  # pyright: ignore[reportArgumentType]
     assert not list(tmp_path.iterdir())
 

@@ -363,7 +363,7 @@ REFUSED: list[tuple[Callable[[bp.Network], Any], dict[str, Any], str]] = [
     (lambda net: torch.optim.Adam(net.parameters()), dict(lr=bp.schedules.cosine(0.1)), "lr can't stand"),
     (lambda net: torch.optim.Adam(net.parameters()), dict(rate_factors="biases:0"), "rate_factors can't stand"),
     (lambda net: torch.optim.Adam(net.parameters()), dict(decay_factors="biases:0"), "decay_factors can't stand"),
-    (lambda net: torch.optim.Adam, {}, "unknown optimizer <class 'torch.optim.adam.Adam'>: choose one of sgd"),
+    (lambda net: torch.optim.Adam, {}, "optimizer is the class Adam: make one of it"),
 ]
 
 

@@ -43,9 +43,9 @@ def test_a_step_that_memory_does_not_hold_is_one_sentence(engine: str) -> None:
 @pytest.mark.usefixtures("one_gigabyte")
 def test_a_step_in_parts_needs_the_memory_of_a_part() -> None:
     net = bp.Network.create(WIDE, hidden="relu", cost="softmax_cross_entropy")
-    engines.start(job(net, ROWS, batch_size=ROWS, accumulate=200, engine="eager"))
+    engines.start(job(net, ROWS, batch_size=ROWS // 200, accumulate=200, engine="eager"))
     with pytest.raises(bp.EngineError, match="a step of batch_size 55000 needs"):
-        engines.start(job(net, ROWS, batch_size=ROWS, accumulate=2, engine="eager"))
+        engines.start(job(net, ROWS, batch_size=ROWS // 2, accumulate=2, engine="eager"))
 
 
 @pytest.mark.usefixtures("one_gigabyte")
