@@ -48,12 +48,12 @@ def bias_gradient(delta: Tensor) -> Tensor:
     return delta.mean(-2)
 
 
-def bias_sum(delta: Tensor) -> Tensor:
+def bias_sum(delta: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """BP3 for δ that holds the factor 1/m: ∂C/∂b = Σ_x δ_x.
 
-    delta (…, m, n_out) -> ∂C/∂b (…, n_out).
+    delta (…, m, n_out) -> ∂C/∂b (…, n_out), summed in this dtype, or in that of δ.
     """
-    return delta.sum(-2)
+    return delta.sum(-2, dtype=dtype)
 
 
 def weight_sum(delta: Tensor, a: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def bias_update(b: Tensor, delta: Tensor, ones: Tensor) -> None:
     if b.ndim == 1 and b.dtype == delta.dtype:
         b.addmv_(delta.mT, ones)
     else:  # a stack, or δ of a smaller dtype than the parameters
-        b.add_(delta.sum(-2, dtype=b.dtype))
+        b.add_(bias_sum(delta, b.dtype))
 
 
 def weight_update(w: Tensor, delta: Tensor, a: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from bp_torch.equations import bias_gradient, hidden_error, output_error, weight_gradient, weighted_input
+from bp_torch.equations import bias_gradient, bias_sum, hidden_error, output_error, weight_gradient, weighted_input
 
 rng = torch.Generator().manual_seed(0)
 M, N_IN, N_OUT = 3, 4, 2
@@ -53,3 +53,9 @@ def test_leading_dimensions_are_independent_problems() -> None:
         torch.testing.assert_close(below[k], hidden_error(ws[k], deltas[k], sigma_prime))
         torch.testing.assert_close(gradient_w[k], weight_gradient(deltas[k], a))
         torch.testing.assert_close(gradient_b[k], bias_gradient(deltas[k]))
+
+
+def test_many_small_errors_are_summed_in_the_dtype_of_b() -> None:
+    """In bfloat16 257 ones are 256."""
+    delta = torch.ones(257, 3, dtype=torch.bfloat16)
+    assert bias_sum(delta, torch.float32).tolist() == [257] * 3

@@ -136,7 +136,7 @@ def gradients_of(
 
 def _gradients(trace: Trace, sweep: Sweep, dtype: torch.dtype) -> Iterator[tuple[int, Layer]]:
     for l, delta in sweep:
-        yield l, Layer(weight_sum(delta, trace.into(l)).to(dtype), bias_sum(delta).to(dtype))
+        yield l, Layer(weight_sum(delta, trace.into(l)).to(dtype), bias_sum(delta, dtype))
 
 
 def _clipped_errors(trace: Trace, sweep: list[tuple[int, Tensor]], most: Tensor) -> Iterator[tuple[int, Tensor]]:
