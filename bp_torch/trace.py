@@ -12,6 +12,11 @@ class Layer(NamedTuple):
     b: Tensor
 
 
+def _into(self: "Trace | BackpropTrace", l: int) -> Tensor:
+    """What entered layer l (…, m, n_l)."""
+    return self.entered[l] if self.entered else self.a[l]
+
+
 class Trace(NamedTuple):
     """What a forward pass computed.
 
@@ -25,9 +30,7 @@ class Trace(NamedTuple):
     masks: tuple[Tensor | None, ...] = ()
     entered: tuple[Tensor, ...] = ()
 
-    def into(self, l: int) -> Tensor:
-        """What entered layer l (…, m, n_l)."""
-        return self.entered[l] if self.entered else self.a[l]
+    into = _into
 
     def __repr__(self) -> str:
         return _of_shapes(self)
@@ -47,9 +50,7 @@ class BackpropTrace(NamedTuple):
     masks: tuple[Tensor | None, ...] = ()
     entered: tuple[Tensor, ...] = ()
 
-    def into(self, l: int) -> Tensor:
-        """What entered layer l (…, m, n_l)."""
-        return self.entered[l] if self.entered else self.a[l]
+    into = _into
 
     def __repr__(self) -> str:
         return _of_shapes(self)
