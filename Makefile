@@ -19,7 +19,7 @@ lint: .venv/installed
 	$(BIN)/pyright
 
 slow: .venv/installed
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n 2 -m slow
 
 benchmark: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
