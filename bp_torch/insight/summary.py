@@ -7,6 +7,7 @@ from bp_torch import checks
 from bp_torch.borrowed import Borrowed
 from bp_torch.network import Network
 from bp_torch.optimisers import Optimiser, optimiser
+from bp_torch.training.job import operations_of_layers
 
 HEADER = ("layer", "w", "b", "activation", "parameters", "memory", "state", "z, a, δ", "operations")
 TEXTS = 4  # columns of text, which begin at the left
@@ -63,11 +64,11 @@ def summary(net: Network, *, batch_size: int = 10, optimizer: str | Optimiser = 
         raise ValueError("summary takes one network at a time: a stack's are all alike")
     size = net.layers[0].w.element_size()
     rows: list[Row] = []
-    for l, ((w, b), f) in enumerate(zip(net.layers, net.activations, strict=True)):
-        parameters, products = w.numel() + b.numel(), 3 if l else 2
+    of_layers = zip(net.layers, net.activations, operations_of_layers(net, m), strict=True)
+    for l, ((w, b), f, operations) in enumerate(of_layers):
+        parameters = w.numel() + b.numel()
         memory = parameters * size
         state, activations = memory * len(rule.slots), 3 * m * len(b) * size
-        operations = 2 * m * products * w.numel()
         shapes = tuple(w.shape), tuple(b.shape)
         rows.append(Row(l, *shapes, f.name, parameters, memory, state, activations, operations))
     parameters, memory, state, activations, operations = (

@@ -79,6 +79,10 @@ class Job(NamedTuple):
 
 
 def operations(net: Network, batch_size: int) -> int:
-    """Floating-point operations of a step's products: three a layer, but for the first, which has no BP2."""
-    weights = [layer.w.numel() for layer in net.layers]
-    return 2 * batch_size * (3 * sum(weights) - weights[0])
+    """Floating-point operations of a step's products."""
+    return sum(operations_of_layers(net, batch_size))
+
+
+def operations_of_layers(net: Network, batch_size: int) -> list[int]:
+    """Those of each layer, a multiplication and an addition: three products, but for the first, which has no BP2."""
+    return [2 * batch_size * (3 if l else 2) * layer.w.numel() for l, layer in enumerate(net.layers)]

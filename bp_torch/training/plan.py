@@ -4,17 +4,16 @@ A plan's values come to the step as tensors, computed for all steps of an epoch 
 printed step takes another learning rate, penalty or probability as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from bp_torch.dropout import KEYS, mask
-from bp_torch.factors import checked as factors
 from bp_torch.factors import factor
 from bp_torch.optimisers import SGD
 from bp_torch.recipe import Recipe, dropout_of, rule_of
@@ -98,7 +97,7 @@ def plan_of(recipe: Recipe, layers: int, m: int, weighted: bool) -> Plan:
     Raises ValueError where the recipe does not fit the network.
     """
     own = rule_of(recipe)
-    rates, decays = (factors(name, getattr(recipe, name) or {}) for name in ("rate_factors", "decay_factors"))
+    rates, decays = (cast(Mapping[str, float], each or {}) for each in (recipe.rate_factors, recipe.decay_factors))
     if decays and not own.weight_decay:
         raise ValueError(f"decay_factors are of the optimizer's weight_decay, and {own} has none: give it one")
     rules: list[Rule] = []
