@@ -7,10 +7,12 @@ f and σ′ are elementwise: a tensor of any shape, floating dtype and device gi
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from bp_torch import pickling
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Activation:
     reach: the bounds of a, lowest and highest. Targets beyond them are refused. Outputs without a bound on both sides
         are values, not classes: see `Network.predict`.
 
-    An own one is taken wherever a name is. To save a network that has it, register it first, and register it again
-    before loading the file: `bp.ACTIVATIONS["softsign"] = mine`, with "softsign" as its name.
+    An own one is taken wherever a name is. It pickles where its functions do: those that are written by def at the top
+    of a module. To save a network that has it by `bp.save`, register it first, and register it again before loading the
+    file: `bp.ACTIVATIONS["softsign"] = mine`, with "softsign" as its name.
     """
 
     name: str
@@ -37,15 +40,14 @@ class Activation:
     reach: tuple[float, float] = (-math.inf, math.inf)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """By its name where it is registered: its functions may be lambdas, which can't be pickled."""
-        return (registered, (self.name,)) if ACTIVATIONS.get(self.name) == self else super().__reduce_ex__(protocol)
+        """See `pickling`. It never changes, and so a copy of it is itself."""
+        return pickling.reduced(self)
 
+    def __copy__(self) -> Self:
+        return self
 
-def registered(name: str) -> Activation:
-    """The entry of this name; raises ValueError where there is none."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"the activation {name!r} is not registered here: set bp.ACTIVATIONS[{name!r}] to it first")
-    return ACTIVATIONS[name]
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 LEAK = 0.01  # the slope of leaky_relu below zero, torch's default too
@@ -109,3 +111,17 @@ ACTIVATIONS: dict[str, Activation] = {
         ),
     )
 }
+
+
+def _softmax(z: Tensor) -> Tensor:
+    return z.softmax(-1)
+
+
+def _no_elementwise_derivative(z: Tensor, a: Tensor) -> Tensor:
+    raise ValueError("softmax mixes its outputs, so it has no σ′ to multiply by: use it with softmax_cross_entropy")
+
+
+# An output activation only, and not in ACTIVATIONS: each a_j depends on every z_k, which ⊙σ′ can't say.
+SOFTMAX = Activation("softmax", _softmax, _no_elementwise_derivative, reach=(0, 1))
+
+pickling.ENTRIES[Activation] = pickling.Entries(ACTIVATIONS, {**ACTIVATIONS, SOFTMAX.name: SOFTMAX}, "bp.ACTIVATIONS")

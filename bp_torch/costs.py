@@ -9,12 +9,13 @@ z and a are the output layer's weighted input and activation, y the targets, all
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from bp_torch.activations import ACTIVATIONS, Activation
+from bp_torch import pickling
+from bp_torch.activations import ACTIVATIONS, SOFTMAX, Activation
 from bp_torch.equations import output_error
 
 
@@ -28,8 +29,9 @@ class Cost:
     output: the output activation that `error` was derived for; None where any will do.
     sums_to_one: whether the targets of an example are shares of one whole. `train` refuses others.
 
-    An own one is taken wherever a name is. To save a network that has it, register it first, and register it again
-    before loading the file: `bp.COSTS["huber"] = mine`, with "huber" as its name.
+    An own one is taken wherever a name is. It pickles as an own `Activation` does. To save a network that has it,
+    register it first, and register it again before loading the file: `bp.COSTS["huber"] = mine`, with "huber" as its
+    name.
     """
 
     name: str
@@ -39,27 +41,14 @@ class Cost:
     sums_to_one: bool = False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """By its name where it is registered, as an `Activation`."""
-        return (registered, (self.name,)) if COSTS.get(self.name) == self else super().__reduce_ex__(protocol)
+        """As an `Activation`."""
+        return pickling.reduced(self)
 
+    def __copy__(self) -> Self:
+        return self
 
-def registered(name: str) -> Cost:
-    """The entry of this name; raises ValueError where there is none."""
-    if name not in COSTS:
-        raise ValueError(f"the cost {name!r} is not registered here: set bp.COSTS[{name!r}] to it first")
-    return COSTS[name]
-
-
-def _no_elementwise_derivative(z: Tensor, a: Tensor) -> Tensor:
-    raise ValueError("softmax mixes its outputs, so it has no σ′ to multiply by: use it with softmax_cross_entropy")
-
-
-def _softmax(z: Tensor) -> Tensor:
-    return z.softmax(-1)
-
-
-# An output activation only, and not in ACTIVATIONS: each a_j depends on every z_k, which ⊙σ′ can't say.
-SOFTMAX = Activation("softmax", _softmax, _no_elementwise_derivative, reach=(0, 1))
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 def _quadratic_value(z: Tensor, a: Tensor, y: Tensor) -> Tensor:
@@ -111,3 +100,5 @@ COSTS: dict[str, Cost] = {
         ),
     )
 }
+
+pickling.ENTRIES[Cost] = pickling.Entries(COSTS, dict(COSTS), "bp.COSTS")

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.activations import ACTIVATIONS, Activation
-from bp_torch.costs import COSTS, SOFTMAX, Cost
+from bp_torch.activations import ACTIVATIONS, SOFTMAX, Activation
+from bp_torch.costs import COSTS, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.labels import labels_of, predicted_class, right

@@ -184,6 +184,11 @@ class Recipe:
                 raise ValueError(f"{name} must be a name, not {getattr(self, name)!r}")
         put(self, "precision", RENAMED.get(self.precision, self.precision))
 
+    def __hash__(self) -> int:
+        """Of all fields; a mapping's order does not count, as it does not where two are compared."""
+        values = (getattr(self, each.name) for each in fields(self))
+        return hash(tuple(frozenset(value.items()) if isinstance(value, Mapping) else value for value in values))
+
 
 def _schedule(text: str) -> Schedule:
     try:

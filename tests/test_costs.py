@@ -5,7 +5,7 @@ import reference
 import torch
 
 import bp_torch as bp
-from bp_torch.costs import SOFTMAX
+from bp_torch.activations import SOFTMAX
 
 every_cost = pytest.mark.parametrize("cost", bp.COSTS.values(), ids=lambda cost: cost.name)
 

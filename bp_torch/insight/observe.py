@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.activations import Activation
-from bp_torch.costs import SOFTMAX
+from bp_torch.activations import SOFTMAX, Activation
 from bp_torch.equations import bias_gradient, weight_gradient
 from bp_torch.labels import class_labels
 from bp_torch.network import Network, backprop
