@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from bp_torch import sparse
 from bp_torch.errors import reason
 
 MOST = 2**63 - 1  # what torch's sizes and indices hold
@@ -141,12 +142,20 @@ def entries(what: str, values: object, kind: type, table: str) -> None:
 
 
 def examples(x: object, n_in: int, like: Tensor) -> Tensor:
-    """`x`, if it is a (…, m, n_in) batch of the dtype and on the device of `like` (a weight of the network)."""
+    """`x`, if it is a (…, m, n_in) batch of the dtype and on the device of `like` (a weight of the network).
+
+    A sparse one, of torch or of SciPy, (m, n_in), is returned in compressed rows.
+    """
+    if sparse.is_scipy(x):
+        x = _of_scipy(x, like)
     if not isinstance(x, Tensor):
         raise ValueError(
             f"x must be a torch.Tensor, not {type(x).__name__}: give {_as_tensor('x', x, like.dtype, like)}"
         )
-    _dense("x", x)
+    if x.layout in sparse.LAYOUTS:
+        x = _compressed(x, like)
+    else:
+        _dense("x", x)
     if x.ndim < 2 or x.shape[-1] != n_in:
         raise ValueError(f"x must have the shape (m, {n_in}), one example a row, not {tuple(x.shape)}")
     if x.shape[-2] == 0:
@@ -310,6 +319,35 @@ def _names(y: object) -> bool:
     if isinstance(y, (str, bytes)) or not (isinstance(y, Sequence) or getattr(y, "ndim", 0) == 1):
         return False
     return isinstance(next(iter(cast(Iterable[object], y)), None), str)
+
+
+def _of_scipy(x: Any, like: Tensor) -> Tensor:
+    """A sparse matrix of SciPy as a tensor like the network, where that loses nothing."""
+    if len(x.shape) != 2:
+        raise ValueError(f"sparse x must have the shape (m, n), one example a row, not {tuple(x.shape)}")
+    _for_sparse(like)
+    made = sparse.of_scipy(x, like.dtype, like.device)
+    if made is None:
+        name = str(like.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"x is a sparse matrix of {x.dtype}, and {like.dtype}, as the network is, does not hold its values "
+            f"exactly: round them with x.astype({name!r})"
+        )
+    return made
+
+
+def _compressed(x: Tensor, like: Tensor) -> Tensor:
+    if x.ndim != 2:
+        raise ValueError(f"sparse x must have the shape (m, n), one example a row, not {tuple(x.shape)}")
+    _for_sparse(like)
+    return sparse.canonical(x)
+
+
+def _for_sparse(like: Tensor) -> None:
+    if like.dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"sparse x needs a network of torch.float32 or torch.float64, not {like.dtype}: give net.to(torch.float32)"
+        )
 
 
 def _dense(name: str, tensor: Tensor) -> None:

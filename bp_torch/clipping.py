@@ -13,23 +13,28 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from bp_torch import sparse
 from bp_torch.wide import widened
 
 EPSILON = 1e-6  # that torch.nn.utils.clip_grad_norm_ adds to the norm
 MULTIPLICATIONS_A_WEIGHT = 24  # what a pass over a gradient costs, in multiplications of a product, as measured
 
 
-def pays(sizes: Sequence[int], m: int) -> bool:
-    """Whether the norm is cheaper by the errors of m examples than by the gradients."""
+def pays(sizes: Sequence[int], m: int, width: int | None = None) -> bool:
+    """Whether the norm is cheaper by the errors of m examples than by the gradients.
+
+    width: how many values a row of x stores, if not all.
+    """
     pairs = list(pairwise(sizes))
     weights = sum(n_in * n_out for n_in, n_out in pairs)
-    return m * m * sum(n_in + n_out for n_in, n_out in pairs) <= MULTIPLICATIONS_A_WEIGHT * weights
+    entering = sum(sizes[:-1]) if width is None else width + sum(sizes[1:-1])
+    return m * m * (entering + sum(sizes[1:])) <= MULTIPLICATIONS_A_WEIGHT * weights
 
 
 def square_by_errors(delta: Tensor, a: Tensor) -> Tensor:
     """‖∂C/∂w‖² + ‖∂C/∂b‖² of a layer, (1,). delta (m, n_out), a (m, n_in): what entered the layer."""
     delta, a = widened(delta), widened(a)
-    return _total((delta @ delta.mT) * (a @ a.mT + 1))
+    return _total((delta @ delta.mT) * (sparse.products(a, a) + 1))
 
 
 def square(w: Tensor, b: Tensor) -> Tensor:

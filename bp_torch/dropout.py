@@ -39,8 +39,13 @@ def mask(rows: int, columns: int, keys: tuple[Tensor, ...], scale: Tensor, first
     keys: the layer's, of this step, 0-D int32. first: the batch's rows before these.
     """
     place = torch.arange(first * columns, (first + rows) * columns, dtype=torch.int32, device=scale.device)
+    return mask_at(place.view(rows, columns), keys, scale)
+
+
+def mask_at(place: Tensor, keys: tuple[Tensor, ...], scale: Tensor) -> Tensor:
+    """The same for some activations alone, by their places in the whole batch, row by row: int32, of any shape."""
     first_key, second_key, threshold = keys
-    random = _mixed(_mixed(place.view(rows, columns) ^ first_key) ^ second_key)
+    random = _mixed(_mixed(place ^ first_key) ^ second_key)
     return (random >= threshold) * scale
 
 

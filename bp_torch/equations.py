@@ -14,13 +14,15 @@ once. Plain gradient descent puts −η/m there, and then ∂C/∂w never has to
 import torch
 from torch import Tensor
 
+from bp_torch import sparse
+
 
 def weighted_input(w: Tensor, b: Tensor, a: Tensor) -> Tensor:
     """z = w a + b, for all examples at once: z_xj = Σ_k w_jk a_xk + b_j.
 
     w (…, n_out, n_in), b (…, n_out), a (…, m, n_in) -> z (…, m, n_out). w_jk runs from neuron k to neuron j.
     """
-    z = a @ w.mT
+    z = a @ w.mT if a.layout == torch.strided else sparse.entering(a, w)
     return z.add_(b if b.ndim == 1 else b.unsqueeze(-2))
 
 
@@ -61,7 +63,7 @@ def weight_sum(delta: Tensor, a: Tensor) -> Tensor:
 
     delta (…, m, n_out), a the activation that entered the layer (…, m, n_in) -> ∂C/∂w (…, n_out, n_in).
     """
-    return delta.mT @ a
+    return delta.mT @ a if a.layout == torch.strided else sparse.gathered(delta, a)
 
 
 def weight_gradient(delta: Tensor, a: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ def weight_gradient(delta: Tensor, a: Tensor) -> Tensor:
         delta.dtype == torch.float16
     ):  # which ends at 65,504: the sum of many rows has to be divided before it is rounded
         return weight_gradient(delta.float(), a.float()).half()
-    return weight_sum(delta, a) / delta.shape[-2]
+    return (weight_sum(delta, a) / delta.shape[-2]).contiguous()  # that of a sparse a is not
 
 
 def bias_update(b: Tensor, delta: Tensor, ones: Tensor) -> None:
@@ -90,9 +92,12 @@ def bias_update(b: Tensor, delta: Tensor, ones: Tensor) -> None:
 def weight_update(w: Tensor, delta: Tensor, a: Tensor) -> None:
     """BP4 as the step: w ← w − η ∂C/∂w = w + δᵀa, in place, for δ that holds the factor −η/m.
 
-    w (…, n_out, n_in), delta (…, m, n_out), a the activation that entered the layer (…, m, n_in).
+    w (…, n_out, n_in), delta (…, m, n_out), a the activation that entered the layer (…, m, n_in). Of a sparse a, the
+    weights of an input that is 0 in all examples are not even read: they don't learn.
     """
-    if w.ndim == 2 and w.dtype == delta.dtype:
+    if a.layout != torch.strided and w.ndim == 2:
+        sparse.gather_into(w, delta, a)
+    elif w.ndim == 2 and w.dtype == delta.dtype:
         w.addmm_(delta.mT, a)
     else:
-        w.add_(delta.mT @ a)
+        w.add_(weight_sum(delta, a))

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from bp_torch import checks
+from bp_torch import checks, sparse
 from bp_torch.activations import ACTIVATIONS, SOFTMAX, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
@@ -26,7 +26,14 @@ from bp_torch.trace import BackpropTrace, Layer, Trace
 
 
 def multiplications(net: "Network", x: object = None, *_: object, **__: object) -> int:
-    """How many a forward pass of the examples x (…, m, n_0) takes in its products; 0 for what can't be examples."""
+    """How many a forward pass of the examples x (…, m, n_0) takes in its products; 0 for what can't be examples.
+
+    Of a sparse x, the first layer's are those of its stored values.
+    """
+    if (stored := sparse.stored(x)) is not None:
+        first = net.layers[0].w
+        others = sum(w.numel() for w, _ in net.layers[1:])
+        return stored * (first.numel() // first.shape[-1]) + getattr(x, "shape", (0,))[0] * others
     if not isinstance(x, Tensor) or x.is_nested or x.ndim < 2:
         return 0
     weights, networks = sum(w.numel() for w, _ in net.layers), net.layers[0].w.shape[:-2].numel()
@@ -157,7 +164,8 @@ class Network:
     @by_size(multiplications)
     def cost(self, x: Tensor, y: Tensor) -> Tensor:
         """C, the mean over the examples of C_x; 0-D (one a network for a stack)."""
-        y = self._targets(y, self._examples(x))
+        x = self._examples(x)
+        y = self._targets(y, x)
         return mean_cost(self, feed_forward(self, x), y)
 
     @by_size(multiplications)
@@ -187,7 +195,8 @@ class Network:
         class, and an example is right if its class is predicted. Else each output is a label of its own, right if it
         is on the right side of ½. Raises ValueError for real-valued targets, which have no class.
         """
-        self._targets(y, self._examples(x))
+        x = self._examples(x)
+        self._targets(y, x)
         labels = labels_of(y)
         if labels is None:
             raise ValueError("accuracy needs classes: y must be class indices or a matrix of zeros and ones")
@@ -208,7 +217,8 @@ def backprop(net: Network, x: Tensor, y: Tensor, masks: Sequence[Tensor | None] 
     x (m, n_0), y class indices (m,) or a matrix (m, n_L). masks: of dropout, for what enters each layer (m, n_l), or
     None; `batch_of` gives those of a training. Raises ValueError for a wrong shape, dtype, device or label.
     """
-    y = net._targets(y, net._examples(x))
+    x = net._examples(x)
+    y = net._targets(y, x)
     masks, shapes = tuple(masks), [(*x.shape[:-1], n) for n in net.sizes[:-1]]
     of = [shape if mask is None else tuple(mask.shape) for mask, shape in zip(masks, shapes, strict=False)]
     if masks and (len(masks) != len(shapes) or of != shapes):
@@ -266,7 +276,7 @@ def feed_forward(net: Network, x: Tensor, *, lean: bool = False, masks: tuple[Te
         into = a[-1]
         if masks:
             mask = masks[l]
-            into = into if mask is None else into * mask
+            into = into if mask is None else sparse.masked(into, mask)
             entered.append(into)
         weighted = weighted_input(w, b, into)
         a.append(activation.f(weighted))

@@ -50,7 +50,8 @@ def _own_memory(tensors: list[tuple[str, Tensor]]) -> None:
     """Raises ValueError where two elements lie in one place: a step for the one would change the other."""
     stretches: list[tuple[int, int, int]] = []
     for k, (name, t) in enumerate(tensors):
-        if not t.is_contiguous() and _offsets(t).unique().numel() < t.numel():
+        dense = t.is_contiguous() or (t.ndim > 1 and t.mT.is_contiguous())
+        if not dense and _offsets(t).unique().numel() < t.numel():
             raise ValueError(f"several elements of {name} lie in one place of its memory: give {name}.clone()")
         with suppress(NotImplementedError):  # torch.func's tensors have no memory
             stretches.append((*_begin(t), k))

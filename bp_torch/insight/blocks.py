@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bp_torch import checks
+from bp_torch import checks, sparse
 from bp_torch.equations import bias_gradient, weight_gradient
 from bp_torch.network import Network, errors, feed_forward, output_delta
 from bp_torch.trace import Layer
@@ -41,7 +41,7 @@ def rows(net: Network, block_size: int | None, *, pairwise: bool = False, sweeps
 
 def split(*tensors: Tensor, rows: int) -> Iterator[tuple[Tensor, ...]]:
     """Views of so many rows of each tensor after the other."""
-    return zip(*(t.split(rows) for t in tensors), strict=True)
+    return zip(*(sparse.split(t, rows) for t in tensors), strict=True)
 
 
 def gradients(net: Network, x: Tensor, y: Tensor) -> Iterator[Pair]:
@@ -73,6 +73,8 @@ def _are_safe(norms: Tensor, dtype: torch.dtype) -> bool:
 
 def norm(t: Tensor) -> Tensor:
     """‖row‖ of each row (…, n), in float64; where a square might overflow or vanish, rows are scaled before."""
+    if sparse.is_sparse(t):
+        return sparse.row_norms(t)
     norms = torch.linalg.vector_norm(t, dim=-1)
     if _are_safe(norms, t.dtype):
         return norms.double()
@@ -112,11 +114,18 @@ def add(sums: list[Layer], pairs: Iterable[Pair]) -> None:
 def add_squares(sums: list[Layer], pairs: Iterable[Pair]) -> None:
     """Adds the sums of (δ_j a_k)² and δ_j² over a block's examples, scaled before they are squared."""
     for (w, b), (delta, a) in zip(reversed(sums), pairs, strict=True):
-        of_delta, of_a = (t.abs().amax().clamp(min=torch.finfo(t.dtype).tiny) for t in (delta, a))
-        delta, a = (delta / of_delta).square(), (a / of_a).square()
+        stored = sparse.values(a)
+        of_delta, of_a = (_largest(t) for t in (delta, stored))
+        delta, a = (delta / of_delta).square(), sparse.with_values(a, (stored / of_a).square())
         scale = of_delta.double() * of_a
         w.add_(weight_gradient(delta, a) * scale * scale, alpha=len(a))
         b.add_(bias_gradient(delta) * of_delta * of_delta, alpha=len(a))
+
+
+def _largest(t: Tensor) -> Tensor:
+    """The largest |t|, 0-D, and above 0."""
+    tiny = torch.finfo(t.dtype).tiny
+    return t.abs().amax().clamp(min=tiny) if t.numel() else t.new_full((), tiny)
 
 
 def mean(sums: list[Layer], m: int) -> tuple[Layer, ...]:
@@ -142,8 +151,8 @@ def directions(pairs: Iterable[Pair]) -> tuple[list[Direction], Tensor]:
     for (delta, a), size in zip(pairs, sizes, strict=True):
         huge = not bool((size < 1 / _safe(a.dtype)).all())  # then a is scaled too, and δ takes its size over
         scale = (inverse * size if huge else inverse).clamp(max=torch.finfo(a.dtype).max).to(a.dtype)
-        one = size.reciprocal().to(a.dtype) if huge else torch.ones_like(a[:, 0])
-        a = (a / size.unsqueeze(-1)).to(a.dtype) if huge else a
+        one = size.reciprocal().to(a.dtype) if huge else torch.ones_like(delta[:, 0])
+        a = sparse.with_values(a, (sparse.values(a) / sparse.of_rows(size, a)).to(a.dtype)) if huge else a
         result.append(Direction(delta * scale.unsqueeze(-1), a, one))
     return result, norms
 
@@ -162,7 +171,8 @@ def dot_products(
     for other in others:
         theirs, their_norms = directions(sweep(*other))
         terms = (
-            (p.a @ q.a.mT).addr_(p.one, q.one).mul_(p.delta @ q.delta.mT) for p, q in zip(mine, theirs, strict=True)
+            sparse.products(p.a, q.a).addr_(p.one, q.one).mul_(p.delta @ q.delta.mT)
+            for p, q in zip(mine, theirs, strict=True)
         )
         cosines = reduce(Tensor.add_, terms)
         if cosine:
@@ -182,7 +192,8 @@ def matrix(
     cosine: bool = False,
 ) -> Tensor:
     """`dot_products` of all blocks of the first set with all of the second."""
-    products = first[0].new_empty(first[0].shape[0], second[0].shape[0])
+    like = first[0]
+    products = torch.empty(len(like), len(second[0]), dtype=like.dtype, device=like.device)
     for block, of_block in zip(split(*first, rows=rows), products.split(rows), strict=True):
         of_blocks = dot_products(sweep, block, split(*second, rows=rows), cosine)
         for some, part in zip(of_blocks, of_block.split(rows, 1), strict=True):

@@ -116,9 +116,9 @@ def gradient_norms(
     ‖∇C_x‖² = Σ_l ‖δ_x‖² (‖a_x‖² + 1), the 1 for the bias. Source: I. Goodfellow, "Efficient Per-Example Gradient
     Computations" (2015).
     """
-    _check(net, x, y)
+    x, y = _checked(net, x, y)
     rows = blocks.rows(net, block_size)
-    result = x.new_empty((x.shape[0], len(net.layers)) if by_layer else x.shape[:1])
+    result = net.layers[0].w.new_empty((len(x), len(net.layers)) if by_layer else len(x))
     for block, part in zip(blocks.split(x, y, rows=rows), result.split(rows), strict=True):
         norms = blocks.layer_norms(blocks.gradients(net, *block))
         part.copy_(norms if by_layer else blocks.joined(norms))
@@ -135,7 +135,7 @@ def clipped_sum(
     Each row of δ is scaled before BP3 and BP4 sum it. Source: M. Abadi et al., "Deep Learning with Differential
     Privacy" (2016), algorithm 1, before the noise.
     """
-    _check(net, x, y)
+    x, y = _checked(net, x, y)
     max_norm = checks.positive("max_norm", max_norm)
     sums = blocks.zeros(net)
     for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
@@ -154,7 +154,7 @@ def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None 
     is the diagonal of the empirical Fisher matrix, which has the gradients at the targets given (F. Kunstner et al.,
     "Limitations of the empirical Fisher approximation", 2019).
     """
-    _check(net, x, y)
+    x, y = _checked(net, x, y)
     sums = blocks.zeros(net)
     for block in blocks.split(x, y, rows=blocks.rows(net, block_size)):
         blocks.add_squares(sums, blocks.gradients(net, *block))
@@ -173,7 +173,7 @@ def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = 
     scale of S. McCandlish et al., "An Empirical Model of Large-Batch Training" (2018), section 2.2 and appendix A.1,
     with single examples as the small batch and all m as the big one.
     """
-    _check(net, x, y)
+    x, y = _checked(net, x, y)
     m = x.shape[0]
     if m < 2:
         raise ValueError("the noise scale is of the differences between examples: give at least two")
@@ -198,7 +198,7 @@ def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, b
 
     K = Σ_l (δδ′ᵀ) ⊙ (aa′ᵀ + 1): products of rows stand for those of gradients.
     """
-    _check(net, x, y)
+    x, y = _checked(net, x, y)
     other = (x, y) if other is None else _checked_pair(net, "other", other)
     rows = blocks.rows(net, block_size, pairwise=True)
     return blocks.matrix(partial(blocks.gradients, net), (x, y), other, rows)
@@ -213,11 +213,10 @@ def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int
     n_L × n_L kernel. The gradients are those of zᴸ, before the output activation, so the sweep of output j starts from
     δᴸ = e_j, and neither targets nor cost play a part. Source: A. Jacot et al., "Neural Tangent Kernel" (2018).
     """
-    _check(net, x)
-    if other is not None:
-        _check(net, other)
+    x = _checked_x(net, x)
+    other = x if other is None else _checked_x(net, other)
     rows = blocks.rows(net, block_size, pairwise=True, sweeps=net.sizes[-1])
-    return blocks.matrix(partial(blocks.output_gradients, net), (x,), (x if other is None else other,), rows)
+    return blocks.matrix(partial(blocks.output_gradients, net), (x,), (other,), rows)
 
 
 @torch.no_grad()
@@ -232,7 +231,7 @@ def influence(
     Gradient Descent" (2020): TracIn, of one checkpoint and without its η. "cosine": the same over both norms, so that
     examples of large gradients don't win everywhere; 0 where a gradient is 0.
     """
-    rows, cosine = _influence_checked(net, train, test, similarity, block_size)
+    train, test, rows, cosine = _influence_checked(net, train, test, similarity, block_size)
     return blocks.matrix(partial(blocks.gradients, net), test, train, rows, cosine)
 
 
@@ -245,13 +244,13 @@ def top_influences(
 
     The whole matrix never exists. Raises ValueError for a k above m_train.
     """
-    rows, cosine = _influence_checked(net, train, test, similarity, block_size)
+    train, test, rows, cosine = _influence_checked(net, train, test, similarity, block_size)
     if checks.whole("k", k, 1) > train[0].shape[0]:
         raise ValueError(f"k must be at most {train[0].shape[0]}, the number of training examples, not {k}")
     blocks_of_best = []
     for block in blocks.split(*test, rows=rows):
         best = Influential(
-            test[0].new_empty(block[0].shape[0], 0),
+            net.layers[0].w.new_empty(block[0].shape[0], 0),
             torch.empty(block[0].shape[0], 0, dtype=torch.int64, device=test[0].device),
         )
         done = 0
@@ -271,30 +270,34 @@ def top_influences(
     )
 
 
-def _check(net: Network, x: Tensor, y: Tensor | None = None) -> None:
+def _checked(net: Network, x: Tensor, y: Tensor) -> Examples:
+    """x and y as they are worked on."""
+    x = _checked_x(net, x)
+    return x, checks.indices_or_matrix(y, x, net.sizes[-1], net.layers[0].w)
+
+
+def _checked_x(net: Network, x: Tensor) -> Tensor:
     w = net.layers[0].w
     if w.ndim != 2:
         raise ValueError("per-example quantities are of one network at a time, not of a stack")
     if w.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"per-example quantities need float32 or float64, not {w.dtype}: use net.to(torch.float32)")
-    if checks.examples(x, net.sizes[0], w).ndim != 2:
+    x = checks.examples(x, net.sizes[0], w)
+    if x.ndim != 2:
         raise ValueError(f"x must have the shape (m, {net.sizes[0]}), one example a row, not {tuple(x.shape)}")
-    if y is not None:
-        checks.indices_or_matrix(y, x, net.sizes[-1], w)
+    return x
 
 
 def _checked_pair(net: Network, name: str, examples: Examples) -> Examples:
     if not isinstance(examples, Sequence) or len(examples) != 2:
         raise ValueError(f"{name} must be a pair of examples and their targets, (x, y)")
-    _check(net, *examples)
-    return examples
+    return _checked(net, *examples)
 
 
 def _influence_checked(
     net: Network, train: Examples, test: Examples, similarity: str, block_size: int | None
-) -> tuple[int, bool]:
-    """The rows of a block, and whether cosines are asked for."""
-    _checked_pair(net, "train", train)
-    _checked_pair(net, "test", test)
+) -> tuple[Examples, Examples, int, bool]:
+    """The examples as they are worked on, the rows of a block, and whether cosines are asked for."""
+    train, test = _checked_pair(net, "train", train), _checked_pair(net, "test", test)
     cosine = checks.one_of("similarity", similarity, SIMILARITIES) == "cosine"
-    return blocks.rows(net, block_size, pairwise=True), cosine
+    return train, test, blocks.rows(net, block_size, pairwise=True), cosine

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bp_torch import sparse
 from bp_torch.randomness import generator
 from bp_torch.training.step import Batch
 
@@ -38,11 +39,11 @@ def chunks(x: Tensor, y: Tensor, order: Tensor, batch_size: int, weights: Tensor
     weights: the examples' (m,), if they have any.
     """
     ones = y.new_ones(batch_size)
-    batches = max(1, CHUNK_BYTES // (batch_size * x[0].nbytes))
+    batches = max(1, CHUNK_BYTES // (batch_size * sparse.row_bytes(x)))
     for index in order.to(x.device).split(batches * batch_size):
-        rows, targets = x.index_select(0, index), y.index_select(0, index)
+        rows, targets = sparse.pick(x, index), y.index_select(0, index)
         of_chunk = None if weights is None else weights.index_select(0, index)
-        split = zip(rows.split(batch_size), targets.split(batch_size), strict=True)
+        split = zip(sparse.split(rows, batch_size), targets.split(batch_size), strict=True)
         batches_of_chunk = [Batch(*pair, ones) for pair in split]
         short = len(index) % batch_size
         if short:

@@ -40,7 +40,7 @@ def step_by(
         trace, gradients = gradients_of(net, batch, plan, of, swept, lean)
         for l, gradient in gradients:
             for parameter, g in zip(net.layers[l], gradient, strict=True):
-                parameter.grad = g
+                parameter.grad = g.contiguous()  # which LBFGS asks for, and that of a sparse x isn't
         if not traces:
             traces.append(trace)
         return trace

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bp_torch import checks
+from bp_torch import checks, sparse
 from bp_torch.labels import labels_of
 from bp_torch.network import Network
 
@@ -45,7 +45,7 @@ def _checked(name: str, pair: object, net: Network) -> Pair:
     if known is not None and not bool(known.any()):
         raise ValueError(f"{name}: all class indices are {NO_TARGET}, and so no example has a target")
     if known is not None and known.shape == x.shape[:1]:
-        x, given = x[known], given[known]
+        x, given = sparse.pick(x, known), given[known]
     y, output = checks.targets(given, x, net.sizes[-1], net.layers[0].w), net.activations[-1]
     checks.reached(name, y, output.reach, output.name, net.cost_function.sums_to_one)
     return Pair(x, y, labels_of(given), known)
@@ -54,8 +54,10 @@ def _checked(name: str, pair: object, net: Network) -> Pair:
 def finite(held_out: Pair) -> Pair:
     """The pair itself, if its values are finite: training would never meet those that aren't."""
     for name, tensor in (("x", held_out.x), ("y", held_out.y)):
-        if not tensor.isfinite().all():
-            row = int((~tensor.isfinite()).any(-1).nonzero()[0, 0])
+        unsound = ~sparse.values(tensor).isfinite()
+        if unsound.any():
+            rows = sparse.row_numbers(tensor)[unsound] if sparse.is_sparse(tensor) else unsound.any(-1).nonzero()
+            row = int(rows.flatten()[0])
             raise ValueError(f"validation: {name} holds NaN or Inf, first in row {row}: leave such rows out")
     return held_out
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from bp_torch import dropout, threads
+from bp_torch import dropout, sparse, threads
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe
 from bp_torch.state import State
@@ -41,7 +41,7 @@ passes from one part to the next lies in the state."""
 class Job(NamedTuple):
     """What is trained (state), on what (data) and how (recipe).
 
-    data: x (m, n_0) and the target matrix y (m, n_L). The recipe's lr is given, unless a
+    data: x (m, n_0), dense or sparse, and the target matrix y (m, n_L). The recipe's lr is given, unless a
     borrowed optimiser has its own, and its batch_size is that of a step,
     and at most m. plan: what a step does besides the four equations. weights: the examples' (m,), if they have any.
     """
@@ -66,7 +66,7 @@ class Job(NamedTuple):
     @property
     def operations(self) -> int:
         """As the function `operations`."""
-        return operations(self.state.net, self.recipe.batch_size)
+        return operations(self.state.net, self.recipe.batch_size, sparse.width(self.data[0]))
 
     @property
     def threads(self) -> int:
@@ -78,9 +78,10 @@ class Job(NamedTuple):
         return dropout.keys_table(len(self.batch_sizes), self.plan.dropout, self.recipe.seed, epoch)
 
 
-def operations(net: Network, batch_size: int) -> int:
-    """Floating-point operations of a step's products."""
-    return sum(operations_of_layers(net, batch_size))
+def operations(net: Network, batch_size: int, width: int | None = None) -> int:
+    """Floating-point operations of a step's products. width: how many values a row of x stores, if not all."""
+    first, *others = operations_of_layers(net, batch_size)
+    return (first if width is None else first // net.sizes[0] * width) + sum(others)
 
 
 def operations_of_layers(net: Network, batch_size: int) -> list[int]:

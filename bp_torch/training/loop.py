@@ -11,7 +11,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from bp_torch import checks
+from bp_torch import checks, sparse
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
 from bp_torch.labels import right
 from bp_torch.network import Network, feed_forward, multiplications, try_own_functions
@@ -275,12 +275,13 @@ def _evaluated(net: Network, held_out: Pair, epoch: int) -> tuple[float, float |
 def _evaluate(net: Network, held_out: Pair) -> tuple[float, float | None]:
     """Chunk by chunk, so that memory does not grow with the examples; the host waits for the device once or twice."""
     x, y, labels, _ = held_out
-    rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * sum(net.sizes)))
+    rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * (sparse.width(x) + sum(net.sizes[1:]))))
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     hits = torch.zeros((), dtype=torch.int64, device=x.device)
-    for chunk in (slice(first, first + rows) for first in range(0, len(x), rows)):
-        trace = feed_forward(net, x[chunk], lean=True)
-        total += batch_cost(net, trace, y[chunk])
-        if labels is not None:
-            hits += right(trace.a[-1], labels[chunk]).sum()
+    right_ones = [None] * -(-len(x) // rows) if labels is None else labels.split(rows)
+    for of_x, of_y, of_labels in zip(sparse.split(x, rows), y.split(rows), right_ones, strict=True):
+        trace = feed_forward(net, of_x, lean=True)
+        total += batch_cost(net, trace, of_y)
+        if of_labels is not None:
+            hits += right(trace.a[-1], of_labels).sum()
     return total.item() / len(x), None if labels is None else hits.item() / labels.numel()

@@ -13,7 +13,8 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
-from bp_torch.dropout import KEYS, mask
+from bp_torch import sparse
+from bp_torch.dropout import KEYS, mask, mask_at
 from bp_torch.factors import factor
 from bp_torch.optimisers import SGD
 from bp_torch.recipe import Recipe, dropout_of, rule_of
@@ -158,9 +159,17 @@ def given(plan: Plan, numbers: Sequence[Tensor]) -> Given:
 def masks(
     plan: Plan, x: Tensor, sizes: Sequence[int], keys: Numbers, kept: Sequence[Tensor], first: int
 ) -> tuple[Tensor | None, ...]:
-    """The masks of what enters each layer, for the examples x of a batch, which come after its `first` ones."""
+    """The masks of what enters each layer, for the examples x of a batch, which come after its `first` ones.
+
+    That of a sparse x is of its stored values alone (nnz,).
+    """
     scales, dropped = iter(kept), iter(range(0, len(keys), KEYS))
-    return tuple(
-        mask(x.shape[-2], n, keys[(k := next(dropped)) : k + KEYS], next(scales).to(x.dtype), first) if rate else None
-        for rate, n in zip(plan.dropout, sizes, strict=False)
-    )
+
+    def of_layer(l: int, n: int) -> Tensor:
+        own, scale = keys[(k := next(dropped)) : k + KEYS], next(scales).to(x.dtype)
+        if l or x.layout == torch.strided:
+            return mask(x.shape[-2], n, own, scale, first)
+        return mask_at(sparse.places(x, first).to(torch.int32), own, scale)  # cut off to 32 bits, as those of `mask`
+
+    layers = enumerate(zip(plan.dropout, sizes, strict=False))
+    return tuple(of_layer(l, n) if rate else None for l, (rate, n) in layers)

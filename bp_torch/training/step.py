@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bp_torch import clipping
+from bp_torch import clipping, sparse
 from bp_torch.equations import bias_sum, bias_update, weight_sum, weight_update
 from bp_torch.network import Feedback, Network, errors, feed_forward, output_delta
 from bp_torch.penalties import with_penalty, within_norm
@@ -23,7 +23,8 @@ from bp_torch.training.plan import PLAIN, Given, Numbers, Plan, given, masks
 class Batch(NamedTuple):
     """m examples: x (…, m, n_0), the target matrix y (…, m, n_L), and ones (m,), which sum the rows of δ.
 
-    weights: those of the examples (m,), if they have any. keys: a row of `dropout.keys_table`, each 0-D.
+    x may be sparse, (m, n_0). weights: those of the examples (m,), if they have any. keys: a row of
+    `dropout.keys_table`, each 0-D.
     """
 
     x: Tensor
@@ -32,10 +33,11 @@ class Batch(NamedTuple):
     weights: Tensor | None = None
     keys: Numbers = ()
 
-    def part(self, first: int, end: int) -> "Batch":
-        """Some of its examples."""
-        weights = None if self.weights is None else self.weights[first:end]
-        return Batch(self.x[first:end], self.y[first:end], self.ones[first:end], weights, self.keys)
+    def parts(self, rows: int) -> Iterator["Batch"]:
+        """So many of its examples after the other; the last ones are what is left."""
+        x, y, ones = sparse.split(self.x, rows), self.y.split(rows), self.ones.split(rows)
+        weights = [None] * len(x) if self.weights is None else self.weights.split(rows)
+        return (Batch(*part, self.keys) for part in zip(x, y, ones, weights, strict=True))
 
 
 Sweep = Iterable[tuple[int, Tensor]]
@@ -116,7 +118,8 @@ def gradients_of(
 
     swept: (examples, how many of the batch come before them) -> their forward pass and the sweep.
     """
-    by_errors = plan.rows is None and not plan.l2 and not plan.l1 and clipping.pays(net.sizes, batch.x.shape[-2])
+    pays = clipping.pays(net.sizes, batch.x.shape[-2], sparse.width(batch.x))
+    by_errors = plan.rows is None and not plan.l2 and not plan.l1 and pays
     if plan.rows is None:
         trace, sweep = swept(batch)
         if of.clip_norm is not None and by_errors:
@@ -159,9 +162,8 @@ def _in_parts(
     """
     totals: dict[int, Layer] = {}
     traces: list[Trace] = []
-    for first in range(0, len(batch.x), rows):
-        part = batch.part(first, first + rows)
-        trace, sweep = swept(part, first)
+    for k, part in enumerate(batch.parts(rows)):
+        trace, sweep = swept(part, k * rows)
         for l, gradient in _gradients(trace, sweep, batch.y.dtype):
             totals[l] = gradient if l not in totals else Layer(*map(torch.add, totals[l], gradient))
         traces.append(Trace(trace.a[-1:], trace.z[-1:]) if lean else trace)

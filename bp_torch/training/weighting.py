@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bp_torch import sparse
 from bp_torch.errors import reason
 
 
@@ -43,7 +44,7 @@ def weighted(
     """
     if weights is not None:
         left = _counting(weights)
-        x, y, weights = x[left], y[left], _relative(weights[left])
+        x, y, weights = sparse.pick(x, left), y[left], _relative(weights[left])
         labels = None if labels is None else labels[left]
     if class_weight is not None:
         of_classes = _of_classes(class_weight, labels, y, weights)
@@ -55,7 +56,7 @@ def weighted(
     weights = _relative(weights).to(x.dtype)
     weights = weights.where(weights >= torch.finfo(x.dtype).tiny, 0)  # 1 / Σ w of a batch of smaller ones is infinite
     left = _counting(weights)
-    x, y, weights = x[left], y[left], weights[left]
+    x, y, weights = sparse.pick(x, left), y[left], weights[left]
     return Examples(x, y, weights.contiguous() if bool((weights != 1).any()) else None)
 
 

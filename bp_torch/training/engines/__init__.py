@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from bp_torch import checks
+from bp_torch import checks, sparse
 from bp_torch.errors import EngineError, reason
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe
@@ -70,6 +70,8 @@ def check(job: Job) -> None:
     """
     check_names(job.recipe)
     missing = precision_missing(job.state.net, job.recipe.precision)
+    if missing is None and sparse.is_sparse(job.data[0]) and job.recipe.precision != "dtype":
+        missing = f"precision={job.recipe.precision!r} is for a dense x, and this one is sparse: use precision='dtype'"
     if missing is None and job.recipe.engine != "auto":
         missing = _why_not(job.recipe.engine, job)
     if missing is not None:
@@ -82,12 +84,14 @@ def _why_not(name: str, job: Job) -> str | None:
             f"engine={name!r} takes the rules of bp.OPTIMISERS, and {job.state.borrowed} takes its steps itself: use "
             "engine='eager'"
         )
+    if sparse.is_sparse(job.data[0]) and name != "eager":
+        return f"engine={name!r} takes a dense x, and this one is sparse: use engine='eager', or give x.to_dense()"
     return ENGINES[name].why_not(job)
 
 
 def choose(job: Job) -> str:
     """What "auto" takes; it depends on nothing that changes from run to run on a machine."""
-    if job.state.borrowed is not None:
+    if job.state.borrowed is not None or sparse.is_sparse(job.data[0]):
         return "eager"
     if job.data[0].is_cuda:
         return "graph"

@@ -1,13 +1,17 @@
 """The eager engine: one step after the other, as written."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from bp_torch import sparse
 from bp_torch.network import Network
-from bp_torch.trace import Trace
+from bp_torch.state import State
+from bp_torch.trace import Layer, Trace
 from bp_torch.training.batches import Chunk, chunks
 from bp_torch.training.closure import step_by
 from bp_torch.training.job import Job, Run, Steps
@@ -38,15 +42,15 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
     """The engine on these `inputs_and_passes`, of which one pair is enough."""
     net, rows = job.state.net, job.plan.rows or job.recipe.batch_size  # that are passed through it at once
     if not job.data[0].is_cuda:
-        check_memory(memory_of_a_step(net.sizes, rows, job.data[0].dtype), rows)
+        check_memory(memory_of_a_step([sparse.width(x), *net.sizes[1:]], rows, job.data[0].dtype), rows)
 
     # What a borrowed optimiser keeps is used outside, where a tensor of the inference mode can't be changed in place.
     @torch.inference_mode(job.state.borrowed is None or any(t.is_inference() for t in net.parameters()))
     @torch.no_grad()  # which inference_mode(False) undoes
     def run(given: Steps) -> float:
         total = torch.zeros((), dtype=torch.float64, device=x.device)
-        with products_in(job.recipe.precision):
-            for chunk, taken in steps(job, x, passes, given):
+        with products_in(job.recipe.precision), by_columns(job) as held:
+            for chunk, taken in steps(held, x, passes, given):
                 outputs = [(trace.z[-1], trace.a[-1]) for _, trace in taken]
                 z, a = map(torch.cat, zip(*outputs, strict=True))
                 total += batch_cost(net, Trace((a,), (z,)), chunk.y, chunk.weights)
@@ -55,6 +59,31 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
         return total.item()
 
     return run
+
+
+@contextmanager
+def by_columns(job: Job) -> Iterator[Job]:
+    """The job with the first layer's weights, and what is kept for them, column by column in memory, if x is sparse.
+
+    A step then reads and changes whole stretches of memory, and no others. Afterwards all is as it was, with the values
+    of then. A borrowed optimiser holds the tensors themselves, and they stay.
+    """
+    if job.data[0].layout == torch.strided or job.state.borrowed is not None:
+        yield job
+        return
+
+    def held(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+        (w, b), *others = layers
+        return Layer(w.mT.contiguous().mT, b), *others
+
+    net, slots, _ = job.state
+    state = State(replace(net, layers=held(net.layers)), tuple(map(held, slots)))
+    try:
+        yield job._replace(state=state)
+    finally:
+        for layer, changed in zip(job.state.layers(), state.layers(), strict=True):
+            if changed.w is not layer.w:
+                layer.w.copy_(changed.w)
 
 
 def steps(
