@@ -14,6 +14,7 @@ from bp_torch.optimisers import OPTIMISERS, SGD, Adadelta, Adagrad, Adam, Adamax
 from bp_torch.recipe import Recipe
 from bp_torch.saving.checkpoint import Checkpoint, load, load_checkpoint, save
 from bp_torch.schedules import SCHEDULES
+from bp_torch.sequential import from_sequential, to_sequential
 from bp_torch.state import Position
 from bp_torch.trace import BackpropTrace, Layer, Trace
 from bp_torch.training.loop import Record, train
@@ -58,6 +59,7 @@ __all__ = [
     "check",
     "data",
     "fit",
+    "from_sequential",
     "load",
     "load_checkpoint",
     "per_example",
@@ -66,5 +68,6 @@ __all__ = [
     "schedules",
     "stack",
     "summary",
+    "to_sequential",
     "train",
 ]

@@ -62,8 +62,11 @@ def _silu_derivative(z: Tensor, a: Tensor) -> Tensor:
     return s + a * (1 - s)
 
 
-# Softplus and elu are written so that no intermediate overflows: exp only ever sees what is not positive,
-# or its result is not used. σ′ of the sigmoid is a(1 − a), multiplied out to a − a·a: one kernel.
+aten = torch.ops.aten  # the calls of torch.nn.functional
+
+# Where torch has a function, f is that, so that a network computes what torch's module of it does, to the bit:
+# elu(z) = z or e^z − 1, softplus(z) = ln(1 + e^z), silu(z) = z σ(z), gelu(z) = z Φ(z).
+# σ′ of the sigmoid is a(1 − a), multiplied out to a − a·a: one kernel.
 ACTIVATIONS: dict[str, Activation] = {
     entry.name: entry
     for entry in (
@@ -87,7 +90,7 @@ ACTIVATIONS: dict[str, Activation] = {
         ),
         Activation(
             "elu",
-            lambda z: torch.where(z > 0, z, torch.expm1(z)),
+            aten.elu.default,
             lambda z, a: a.clamp(max=0) + 1,
             init="he",
             needs_z=False,
@@ -95,16 +98,16 @@ ACTIVATIONS: dict[str, Activation] = {
         ),
         Activation(
             "softplus",
-            lambda z: z.clamp(min=0) + torch.log1p(torch.exp(-z.abs())),
+            aten.softplus.default,
             lambda z, a: -torch.expm1(-a),
             init="he",
             needs_z=False,
             reach=(0, math.inf),
         ),
-        Activation("silu", lambda z: z * z.sigmoid(), _silu_derivative, init="he", reach=(-0.2785, math.inf)),
+        Activation("silu", aten.silu.default, _silu_derivative, init="he", reach=(-0.2785, math.inf)),
         Activation(
             "gelu",
-            lambda z: z * torch.special.ndtr(z),
+            aten.gelu.default,
             lambda z, a: torch.special.ndtr(z) + z * _normal_density(z),
             init="he",
             reach=(-0.17, math.inf),

@@ -22,7 +22,10 @@ def weighted_input(w: Tensor, b: Tensor, a: Tensor) -> Tensor:
 
     w (…, n_out, n_in), b (…, n_out), a (…, m, n_in) -> z (…, m, n_out). w_jk runs from neuron k to neuron j.
     """
-    z = a @ w.mT if a.layout == torch.strided else sparse.entering(a, w)
+    dense = a.layout == torch.strided
+    if dense and b.ndim == 1 and a.ndim == 2 and a.dtype == b.dtype:
+        return torch.addmm(b, a, w.mT)  # as torch's Linear does it, so that z has the same bits
+    z = a @ w.mT if dense else sparse.entering(a, w)
     return z.add_(b if b.ndim == 1 else b.unsqueeze(-2))
 
 

@@ -148,5 +148,12 @@ CONSTANTS = {
 }
 SOFTMAX = {aten._softmax, aten._log_softmax}
 UPDATES = {aten.addmm_, aten.addmv_, aten.copy_}
+COMPOSED: dict[object, Callable[..., torch.Tensor]] = {  # torch's one call for several operations
+    aten.addmm: lambda b, a, w: aten.mm(a, w).add_(b),
+    aten.elu: lambda z: torch.where(z > 0, z, torch.expm1(z)),
+    aten.softplus: lambda z: z.clamp(min=0) + torch.log1p(torch.exp(-z.abs())),
+    aten.silu: lambda z: z * z.sigmoid(),
+    aten.gelu: lambda z: z * (0.5 * (1 + torch.erf(z * math.sqrt(0.5)))),
+}
 PLACES = {aten.arange, aten.view}  # an element's place in its matrix
 PRINTED = {*ELEMENTWISE, *TRANSPOSES, *CONSTANTS, *SOFTMAX, *UPDATES, *PLACES, aten.unsqueeze, aten.mm, aten.sum}

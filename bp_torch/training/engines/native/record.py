@@ -15,7 +15,7 @@ from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bp_torch.errors import reason
-from bp_torch.training.engines.native.operations import PRINTED, UPDATES, UnprintableError, aten
+from bp_torch.training.engines.native.operations import COMPOSED, PRINTED, UPDATES, UnprintableError, aten
 
 NO_VALUES = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "size"}
 """Arguments that say what a result is like, and not what is in it: the record holds the result's shape and dtype."""
@@ -136,6 +136,11 @@ class _Recorder(TorchDispatchMode):
             result = func(*args)
             self._known[id(result)] = result, self.refer(args[0])
             return result
+        if operation in COMPOSED:
+            if kwargs or len(args) > 3 or not all(isinstance(each, Tensor) for each in args):
+                raise self.refuse(f"{func} with options")
+            with self:
+                return COMPOSED[operation](*args)
         if operation not in PRINTED:
             raise self.refuse(READS if operation == aten._local_scalar_dense else str(func))
         given = self._referring(args), tuple((name, self._referring(each)) for name, each in (kwargs or {}).items())
