@@ -124,7 +124,10 @@ def _no_elementwise_derivative(z: Tensor, a: Tensor) -> Tensor:
     raise ValueError("softmax mixes its outputs, so it has no σ′ to multiply by: use it with softmax_cross_entropy")
 
 
-# An output activation only, and not in ACTIVATIONS: each a_j depends on every z_k, which ⊙σ′ can't say.
+# Activations of outputs only, and not in ACTIVATIONS. Of softmax, each a_j depends on every z_k, which ⊙σ′ can't say;
+# e^z overflows for a z that a hidden layer may well have.
 SOFTMAX = Activation("softmax", _softmax, _no_elementwise_derivative, reach=(0, 1))
+EXP = Activation("exp", torch.exp, lambda z, a: a, needs_z=False, reach=(0, math.inf))
+OUTPUTS = {entry.name: entry for entry in (SOFTMAX, EXP)}
 
-pickling.ENTRIES[Activation] = pickling.Entries(ACTIVATIONS, {**ACTIVATIONS, SOFTMAX.name: SOFTMAX}, "bp.ACTIVATIONS")
+pickling.ENTRIES[Activation] = pickling.Entries(ACTIVATIONS, {**ACTIVATIONS, **OUTPUTS}, "bp.ACTIVATIONS")

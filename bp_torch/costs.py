@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bp_torch import pickling
-from bp_torch.activations import ACTIVATIONS, SOFTMAX, Activation
+from bp_torch.activations import ACTIVATIONS, EXP, SOFTMAX, Activation
 from bp_torch.equations import output_error
 
 
@@ -81,6 +81,16 @@ def _softmax_cross_entropy_error(activation: Activation, z: Tensor, a: Tensor, y
     return a * y.sum(-1, keepdim=True) - y
 
 
+def _poisson_value(z: Tensor, a: Tensor, y: Tensor) -> Tensor:
+    """C_x = Σ_j a − y z, with a = e^z: −ln of Poisson's probability of y for the mean a, but for ln y!, as in torch."""
+    return (a - y * z).sum(-1)
+
+
+def _poisson_error(activation: Activation, z: Tensor, a: Tensor, y: Tensor) -> Tensor:
+    """δ = a − y: ∇ₐC = 1 − y/a, and σ′ = a cancels."""
+    return a - y
+
+
 COSTS: dict[str, Cost] = {
     entry.name: entry
     for entry in (
@@ -98,6 +108,7 @@ COSTS: dict[str, Cost] = {
             output=SOFTMAX,
             sums_to_one=True,
         ),
+        Cost("poisson", _poisson_value, _poisson_error, output=EXP),
     )
 }
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks, sparse
-from bp_torch.activations import ACTIVATIONS, SOFTMAX, Activation
+from bp_torch.activations import ACTIVATIONS, OUTPUTS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.initialisers import INITIALISERS
@@ -91,7 +91,8 @@ class Network:
         hidden: the hidden layers' activation, by name (a key of `ACTIVATIONS`) or as an `Activation`; one for all, or
             one a hidden layer.
         cost: a key of `COSTS`, or a `Cost`. quadratic, ½‖y − a‖², takes any `output` activation
-            ("sigmoid" if left out); binary_cross_entropy goes with sigmoid outputs, softmax_cross_entropy with softmax.
+            ("sigmoid" if left out); binary_cross_entropy goes with sigmoid outputs, softmax_cross_entropy with softmax,
+            and poisson, for counts, with exp.
         init: a key of `INITIALISERS`; left out, each layer gets the one that fits its activation (`Activation.init`).
         seed: 0 to 2³² − 1; the same seed gives the same network on every device, and up to rounding in every dtype.
 
@@ -321,7 +322,7 @@ def mean_cost(net: Network, trace: Trace, y: Tensor) -> Tensor:
 
 
 _PACKAGE = {
-    id(each): each for each in (*ACTIVATIONS.values(), SOFTMAX, *COSTS.values())
+    id(each): each for each in (*ACTIVATIONS.values(), *OUTPUTS.values(), *COSTS.values())
 }  # before users register theirs
 
 

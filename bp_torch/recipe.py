@@ -22,6 +22,9 @@ from bp_torch.updates import Optimiser
 Rate = float | str | Schedule | Callable[[int], float]
 """η; a schedule of it, by the progress of the run, or its text; or a function of the epoch (from 1) that gives it."""
 
+Order = Callable[[int, int], Any]
+"""(epoch, from 1; m) -> the order of an epoch: each of 0 … m − 1 once."""
+
 RENAMED = {"ieee": "dtype"}
 """Names of precisions as earlier versions wrote them."""
 
@@ -46,6 +49,7 @@ class Settings(TypedDict, total=False):
     label_smoothing: float
     class_weight: str | Mapping[int, float] | Mapping[str, float] | None
     accumulate: int
+    shuffle: bool | Order
     seed: int
     engine: str
     precision: str
@@ -96,6 +100,9 @@ class Recipe:
         takes names, too.
     accumulate: how many batches of batch_size make one step, whose gradient is the mean over all their examples. It is
         a larger batch in the memory of a smaller one. The engine "native" can't.
+    shuffle: whether the examples come in a new order in each epoch, rather than as they stand. Or a function that gives
+        the order: of the epoch's number (from 1) and of m, how many examples count, it returns each index from 0 to
+        m − 1 once.
     seed: the order of the examples in an epoch, and what dropout leaves out, depend on seed and epoch alone.
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about
@@ -139,6 +146,7 @@ class Recipe:
         None, "what examples of a class count for: balanced, or setosa:2,virginica:0.5", str, "CLASS:X"
     )
     accumulate: int = option(1, "batches that make one step")
+    shuffle: bool | Order = option(True, "the examples in a new order in each epoch", bool)
     seed: int = option(0, "of the weights, the batches and dropout")
     engine: str = option("auto", "what runs the steps: auto, eager, native, compiled, graph or persistent")
     precision: str = option("dtype", "of the products: dtype (the network's own), tf32 or bf16")
@@ -174,6 +182,8 @@ class Recipe:
         put(self, "label_smoothing", checks.within("label_smoothing", self.label_smoothing, 0, 1))
         put(self, "class_weight", _class_weight(self.class_weight))
         put(self, "accumulate", checks.whole("accumulate", self.accumulate, 1))
+        if not callable(self.shuffle):
+            put(self, "shuffle", checks.flag("shuffle", self.shuffle))
         put(self, "seed", checks.seed(self.seed))
         if self.threads is not None:
             put(self, "threads", checks.whole("threads", self.threads, 1))

@@ -61,8 +61,9 @@ class Position(NamedTuple):
     """Where a run stands: in this epoch (from 1), after so many of its batches.
 
     cost_sum: Σ C_x over the examples of these batches, each times its weight. seconds: their time. slots: what the
-    optimiser keeps, in the tensors that the training goes on to change, as it does the network's. With the weights, the
-    data and the arguments of `train`, it is all that the rest of a run depends on.
+    optimiser keeps, in the tensors that the training goes on to change, as it does the network's. taken: the steps that
+    it took before epoch 1 of this run, on other examples, perhaps: rules such as Adam's count them. With the weights,
+    the data and the arguments of `train`, it is all that the rest of a run depends on.
     """
 
     epoch: int = 1
@@ -70,6 +71,7 @@ class Position(NamedTuple):
     cost_sum: float = 0.0
     seconds: float = 0.0
     slots: Slots = ()
+    taken: int = 0
 
 
 def checked_position(name: str, value: object) -> Position:
@@ -97,7 +99,8 @@ def checked_position(name: str, value: object) -> Position:
         )
     if not _are_slots(value.slots):
         raise ValueError(f"a position's slots must be a record's, not {value.slots!r}: write bp.Position({epoch})")
-    return Position(epoch, batch, cost_sum, seconds, value.slots)
+    taken = checks.whole("a position's taken", value.taken, 0)
+    return Position(epoch, batch, cost_sum, seconds, value.slots, taken)
 
 
 def _are_slots(value: object) -> bool:
@@ -124,7 +127,7 @@ def started(net: Network, rule: Optimiser, position: Position) -> State:
     state = state_of(net, fresh, rule)
     if state.borrowed is not None:
         state.borrowed.check(net.parameters())
-    if position.slots or position[:2] != (1, 0):
+    if position.slots or position[:2] != (1, 0) or position.taken:
         if _shapes(position.slots) != _shapes(fresh):
             raise ValueError(
                 f"start does not hold what optimizer={str(rule)!r} keeps for this network: go on with the optimizer "

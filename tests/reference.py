@@ -23,11 +23,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
     "softmax": lambda z: F.softmax(z, dim=-1),
+    "exp": torch.exp,
 }
 COSTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (z, a, y) -> the mean over the examples
     "quadratic": lambda z, a, y: 0.5 * F.mse_loss(a, y, reduction="sum") / len(y),
     "binary_cross_entropy": lambda z, a, y: F.binary_cross_entropy_with_logits(z, y, reduction="sum") / len(y),
     "softmax_cross_entropy": lambda z, a, y: F.cross_entropy(z, y),
+    "poisson": lambda z, a, y: F.poisson_nll_loss(z, y, reduction="sum") / len(y),
 }
 
 # Every hidden activation with every cost; the quadratic cost with every output activation.

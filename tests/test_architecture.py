@@ -41,13 +41,15 @@ FLOORS = [
     {"runs.saved"},
     {"runs.report"},
     {"runs"},
+    {"estimators"},
     {"sklearn"},
     {""},  # bp_torch/__init__.py
     {"cli"},
 ]
 MATHS = 6  # floors that know no files, no processes and no bars
 NOT_MATHS = {"argparse", "json", "os", "pathlib", "shutil", "subprocess", "sys", "tempfile", "threading", "tqdm"}
-PRINTING = {"cli", "training.progress", "insight.check"}  # `fit` and `check` print: it is what they are for
+PRINTING = {"cli", "training.progress", "insight.check", "estimators.stochastic"}
+"""`fit` and `check` print, and an estimator's `verbose`: it is what they are for."""
 FACTORIES = {
     "arange",
     "as_tensor",

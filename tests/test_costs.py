@@ -1,5 +1,7 @@
 """Every entry of COSTS: value and error belong together, and hold at the extremes."""
 
+import math
+
 import pytest
 import reference
 import torch
@@ -12,6 +14,10 @@ every_cost = pytest.mark.parametrize("cost", bp.COSTS.values(), ids=lambda cost:
 
 def _output(cost: bp.Cost) -> bp.Activation:
     return cost.output or bp.ACTIVATIONS["sigmoid"]
+
+
+BOUNDED = [cost for cost in bp.COSTS.values() if all(map(math.isfinite, _output(cost).reach))]
+"""Those whose outputs can't overflow: e^z does, and is then infinite."""
 
 
 @every_cost
@@ -35,7 +41,7 @@ def test_value_is_torchs(cost: bp.Cost) -> None:
     torch.testing.assert_close(cost.value(z, a, y).mean(), wanted, rtol=1e-12, atol=0)
 
 
-@every_cost
+@pytest.mark.parametrize("cost", BOUNDED, ids=lambda cost: cost.name)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_extremes(cost: bp.Cost, dtype: torch.dtype) -> None:
     """Saturated outputs, wrong and right: a finite cost, and δ = a − y to the last digit (the sigmoid's σ′ is 0)."""

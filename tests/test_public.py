@@ -23,7 +23,7 @@ OF = {
     bp.runs: "Config Run Session begin load_test_set read report resume train",
     bp.schedules: "constant linear step exponential cosine one_cycle coslog4 schedule",
     bp.Record: "epoch cost validation_cost validation_accuracy seconds examples_per_second position whole",
-    bp.Position: "epoch batch cost_sum seconds",
+    bp.Position: "epoch batch cost_sum seconds slots taken",
     bp.Checkpoint: "net position settings optimizer",
     bp.BackpropTrace: "a z delta cost",
 }

@@ -45,6 +45,10 @@ def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, d
             help_ = f"{help_.split(' (default')[0]} (default: {default})"
         elif each.default not in (None, (), MISSING) and "default" not in help_:
             help_ += f" (default: {each.default:g})" if kind is float else f" (default: {each.default})"
+        if kind is bool:
+            way = {"action": argparse.BooleanOptionalAction, "default": argparse.SUPPRESS}
+            parser.add_argument(f"--{name.replace('_', '-')}", help=help_, **way)
+            continue
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=TYPES.get(name, kind),
@@ -61,6 +65,8 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 def typed_option(name: str, value: object = None) -> str:
     """How the option of a field is typed, for a message: --batch-size; with a value that is a flag, --regression."""
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{name.replace('_', '-')}"
     if name in FIELDS and not isinstance(FIELDS[name].metadata["help"], str):
         return f"--{value}"
     return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [str(value)])])

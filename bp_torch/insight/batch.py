@@ -8,7 +8,7 @@ from torch import Tensor
 from bp_torch import checks, dropout
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe, Settings, dropout_of, recipe_of
-from bp_torch.training.batches import batch_sizes, shuffled
+from bp_torch.training.batches import batch_sizes, order_of
 from bp_torch.training.plan import Plan, masks
 
 
@@ -24,8 +24,8 @@ def batch_of(
 ) -> SeenBatch:
     """What `train` passes through the network at a batch of an epoch, both counted from 1, of m examples.
 
-    recipe, settings: the training's, of which batch_size, accumulate, dropout and seed count. m: without the examples
-    that are left out. Raises ValueError for a batch that is not there.
+    recipe, settings: the training's, of which batch_size, accumulate, dropout, shuffle and seed count. m: without the
+    examples that are left out. Raises ValueError for a batch that is not there.
     """
     recipe = recipe_of(recipe, settings)
     m, epoch, batch = checks.whole("m", m, 1), checks.whole("epoch", epoch, 1), checks.whole("batch", batch, 1)
@@ -33,7 +33,7 @@ def batch_of(
     batches = len(batch_sizes(m, size))
     if batch > batches:
         raise ValueError(f"batch must be at most {batches}, the batches of an epoch, not {batch}")
-    rows = shuffled(m, recipe.seed, epoch)[(batch - 1) * size : batch * size]
+    rows = order_of(recipe.shuffle, m, recipe.seed, epoch)[(batch - 1) * size : batch * size]
     rates, like = dropout_of(recipe, len(net.layers)), net.layers[0].w
     keys = dropout.keys_table(batches, rates, recipe.seed, epoch)[batch - 1].to(like.device)
     kept = [torch.tensor(1 / (1 - rate), dtype=like.dtype, device=like.device) for rate in rates if rate]

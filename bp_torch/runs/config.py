@@ -35,7 +35,14 @@ ABOUT = {
     "versions": dict,
     "table": dict,
 }  # what else the file holds, for its reader
-KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "names with values"}
+KINDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "names with values",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +110,8 @@ class Config:
             raise ValueError(f"recipe must be a bp.Recipe, not {type(self.recipe).__name__}")
         if callable(self.recipe.lr) and not isinstance(self.recipe.lr, Schedule):
             raise ValueError("lr must be a number or a schedule in a run, since its config is kept as text")
+        if callable(self.recipe.shuffle):
+            raise ValueError("shuffle must be True or False in a run, since its config is kept as text")
         if isinstance(self.recipe.optimizer, Borrowed):
             raise ValueError(
                 "optimizer must be an entry of bp.OPTIMISERS in a run, since its config is kept as text, not "
@@ -205,7 +214,7 @@ def _own_fields() -> Iterator[Field[Any]]:
 
 def _check_kind(name: str, value: object, kind: type) -> None:
     wanted = (Real, str) if name == "lr" else Real if kind is float else kind  # a schedule is text
-    if value is not None and (isinstance(value, bool) or not isinstance(value, wanted)):
+    if value is not None and (isinstance(value, bool) is not (kind is bool) or not isinstance(value, wanted)):
         raise ValueError(f"{name} is {value!r}, not {KINDS[kind]}")
 
 

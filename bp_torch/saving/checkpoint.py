@@ -99,7 +99,7 @@ def save(
     for number, slot in enumerate(position.slots):
         tensors |= _named(f"slots.{number}", slot)
     run = {
-        "position": list(position[:4]),
+        "position": [*position[:4], *([position.taken] if position.taken else [])],
         "settings": dict(settings or {}),
         "optimizer": None if optimizer is None else jsonable.packed(optimizer.state_dict(), "optimizer.", tensors),
     }
@@ -227,8 +227,10 @@ def _read(content: bytes) -> Checkpoint:
         raise ValueError(f"it holds tensors that nothing asks for: {', '.join(sorted(tensors)[:3])}")
     if not isinstance(run["settings"], dict) or not isinstance(optimizer, (dict, type(None))):
         raise ValueError("its settings or its optimiser's state are not tables")
-    epoch, batch, cost_sum, seconds = run["position"]
-    position = checked_position("position", Position(epoch, batch, cost_sum, seconds, slots))
+    epoch, batch, cost_sum, seconds, *taken = run[
+        "position"
+    ]  # of most runs, and of earlier versions, there is no taken
+    position = checked_position("position", Position(epoch, batch, cost_sum, seconds, slots, *taken))
     return Checkpoint(net, position, run["settings"], optimizer)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bp_torch import sparse
 from bp_torch.randomness import generator
+from bp_torch.recipe import Order
 from bp_torch.training.step import Batch
 
 CHUNK_BYTES = 2 << 20  # one gather fills about this much: large enough to be rare, small enough to stay in the cache
@@ -24,6 +25,23 @@ class Chunk(NamedTuple):
 def shuffled(m: int, seed: int, epoch: int) -> Tensor:
     """The order (m,) of the examples in an epoch; it depends on seed and epoch alone, and is drawn on the CPU."""
     return torch.randperm(m, generator=generator("shuffle", seed, epoch), dtype=torch.int64, device="cpu")
+
+
+def order_of(shuffle: bool | Order, m: int, seed: int, epoch: int) -> Tensor:
+    """The order (m,) of the examples in an epoch, int64, on the CPU, as a recipe's `shuffle` has it.
+
+    Raises ValueError where a function does not give each index once.
+    """
+    if shuffle is True:
+        return shuffled(m, seed, epoch)
+    if not shuffle:
+        return torch.arange(m, dtype=torch.int64, device="cpu")
+    order = torch.as_tensor(shuffle(epoch, m), dtype=torch.int64, device="cpu")
+    seen = torch.zeros(m, dtype=torch.bool, device="cpu")
+    within = order.shape == (m,) and int(order.min()) >= 0 and int(order.max()) < m
+    if not within or not bool(seen.index_fill_(0, order, True).all()):
+        raise ValueError(f"shuffle must give each index from 0 to {m - 1} once, and for epoch {epoch} it does not")
+    return order
 
 
 def batch_sizes(m: int, batch_size: int) -> Tensor:

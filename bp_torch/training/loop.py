@@ -21,7 +21,7 @@ from bp_torch.schedules import Schedule
 from bp_torch.state import Position, State, Values, checked_position, is_finite, started
 from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
-from bp_torch.training.batches import shuffled
+from bp_torch.training.batches import order_of
 from bp_torch.training.divergence import first_not_finite
 from bp_torch.training.examples import Pair, finite, pair_of
 from bp_torch.training.job import Job, Steps
@@ -150,16 +150,17 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
         )
     part = math.ceil(every / engine.block) * engine.block
     counts = None if job.weights is None else job.weights.double().cpu()
+    taken = start.taken
     warned = False
     for epoch in range(start.epoch, recipe.epochs + 1):
         rates = _rates(job, epoch)
-        _, first, total, seconds, _ = start if epoch == start.epoch else Position(epoch)
+        first, total, seconds = start[1:4] if epoch == start.epoch else Position()[1:4]
         with computing(engine.threads, device), _memory_of_a_step(job, epoch, first):
             before = job.state.copy()
             began = time.perf_counter()
-            order = shuffled(m, recipe.seed, epoch)
+            order = order_of(recipe.shuffle, m, recipe.seed, epoch)
             totals = _totals(job, order, counts)
-            steps = Steps(order, numbers_table(rates, totals, job.plan, (epoch - 1) * batches), job.keys(epoch))
+            steps = Steps(order, numbers_table(rates, totals, job.plan, taken + (epoch - 1) * batches), job.keys(epoch))
             counted = totals.cumsum(0)  # over the batches so far: examples, or their weights
         done = first
         while done < batches:
@@ -181,7 +182,7 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
                 raise DivergenceError(epoch, first + batch, layer, what, rate, first)
             if done < batches:
                 examples = done * recipe.batch_size
-                position = Position(epoch, done, total, seconds, job.state.slots)
+                position = Position(epoch, done, total, seconds, job.state.slots, taken)
                 cost, of_weights = total / counted[done - 1].item(), _penalty(job)
                 rate = rates[done - 1].item()
                 yield Record(
@@ -200,7 +201,7 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
                 RuntimeWarning,
                 stacklevel=2,
             )
-        position = Position(epoch + 1, slots=job.state.slots)
+        position = Position(epoch + 1, slots=job.state.slots, taken=taken)
         mean, of_weights = total / counted[-1].item(), _penalty(job)
         rate = rates[-1].item()
         yield Record(epoch, mean + of_weights, cost, accuracy, seconds, m / seconds, position, rate, of_weights)

@@ -33,6 +33,7 @@ OTHER_THAN_DEFAULT: dict[str, Any] = {
     "label_smoothing": 0.1,
     "class_weight": "0:2.0,3:0.5",
     "accumulate": 2,
+    "shuffle": False,
     "seed": 5,
     "engine": "eager",
     "precision": "bf16",

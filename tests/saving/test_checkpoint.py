@@ -70,8 +70,8 @@ def test_round_trip(tmp_path: Path, dtype: torch.dtype, cost: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_where_the_training_stands_comes_back(tmp_path: Path) -> None:
-    position = bp.Position(7, 130, 0.1 + 0.2, 1 / 3)
+@pytest.mark.parametrize("position", [bp.Position(7, 130, 0.1 + 0.2, 1 / 3), bp.Position(2, taken=12)], ids=str)
+def test_where_the_training_stands_comes_back(tmp_path: Path, position: bp.Position) -> None:
     chosen = {"seed": 2**32 - 1, "lr": 0.1, "engine": "auto", "of": [1, {"two": None}]}
     bp.save(tmp_path / NAME, bp.Network.create([5, 3]), position=position, settings=chosen)
     loaded = bp.load_checkpoint(tmp_path / NAME)

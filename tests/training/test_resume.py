@@ -213,6 +213,7 @@ NO_COUNTS: list[Any] = [1.0, True, "1", None, 2**63]
             for value in NO_COUNTS
             for first in ((value, 0), (1, value))
         ),
+        (dict(start=bp.Position(taken=-1)), "a position's taken must be a whole number of at least 0, not -1"),
         (dict(start=bp.Position(EPOCHS + 1, 1)), f"start is in epoch {EPOCHS + 1}, and there are {EPOCHS}"),
         (dict(start=bp.Position(EPOCHS + 2)), f"start is in epoch {EPOCHS + 2}, and there are {EPOCHS}"),
         (dict(every=0), "every must be a whole number of at least 1, not 0"),
@@ -292,3 +293,36 @@ def test_out_of_memory_in_the_midst_of_a_run_leaves_the_checkpoint(
         for record in bp.train(net, bp.data.digits("train"), epochs=2, batch_size=batch_size, lr=0.1, engine="eager"):
             bp.save(tmp_path / "net.safetensors", net, position=record.position)
     assert bp.load_checkpoint(tmp_path / "net.safetensors").position == bp.Position(2)
+
+
+@pytest.mark.parametrize("engine", ["eager", "native"])
+def test_adam_counts_the_steps_of_chunks_of_different_sizes(engine: str) -> None:
+    """A run that goes on with other examples takes up the rule's count of steps where it stood, as torch's does."""
+    rng = torch.Generator().manual_seed(1)
+    nets = [bp.Network.create([5, 4, 2], seed=2, dtype=torch.float64) for _ in range(2)]
+    theirs = torch.optim.Adam(nets[1].parameters(), lr=0.01)
+    start = bp.Position()
+    for m, batch_size in ((20, 4), (7, 3), (1, 5), (12, 12)):
+        x = torch.randn(m, 5, generator=rng, dtype=torch.float64)
+        y = torch.rand(m, 2, generator=rng, dtype=torch.float64)
+        (record,) = bp.train(
+            nets[0],
+            (x, y),
+            epochs=1,
+            batch_size=batch_size,
+            lr=0.01,
+            optimizer="adam",
+            shuffle=False,
+            start=start,
+            engine=engine,
+        )
+        steps = -(-m // batch_size)
+        assert record.position.taken == start.taken
+        start = bp.Position(slots=record.position.slots, taken=start.taken + steps)
+        for rows in torch.arange(m).split(batch_size):
+            gradients = [t for layer in nets[1].gradients(x[rows], y[rows]) for t in layer]
+            for parameter, gradient in zip(nets[1].parameters(), gradients, strict=True):
+                parameter.grad = gradient
+            theirs.step()
+    for mine, wanted in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-14)

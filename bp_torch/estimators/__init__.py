@@ -1,0 +1,1 @@
+"""The estimators of `bp_torch.sklearn`, file by file."""
