@@ -69,6 +69,12 @@ def to_sequential(net: Network) -> nn.Sequential:
                 "the network with one of bp.ACTIVATIONS in its place, then put a module of yours there, "
                 f"module[{2 * l + 1}] = …"
             )
+        if activation.name not in MODULES:
+            raise ValueError(
+                f"torch has no module of {activation.name}, the outputs of {net.cost_function.name}: convert the network "
+                "of its logarithm, bp.Network(net.layers, (*net.activations[:-1], bp.ACTIVATIONS['identity']), "
+                "bp.COSTS['quadratic'])"
+            )
         modules += [_linear(layer), MODULES[activation.name]()]
     return nn.Sequential(*modules)
 

@@ -1,13 +1,14 @@
 """What an estimator is given, as tensors; and what its network gives for it, chunk by chunk."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bp_torch import sparse
 from bp_torch.network import Network, feed_forward, multiplications
 from bp_torch.threads import computing, fitting
 from bp_torch.trace import Trace
@@ -44,8 +45,12 @@ class Task(NamedTuple):
 
 def tensor_of(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     """An array, or a sparse matrix of SciPy, as a tensor of this dtype; of the same memory where that can be."""
-    if hasattr(array, "tocsr"):
-        array = array.toarray()
+    if sparse.is_scipy(array):
+        rows = array.tocsr().astype(str(dtype).removeprefix("torch."), copy=False)
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+        return cast(Tensor, sparse.of_scipy(rows, dtype, device))  # whose values this dtype holds by now
     if not array.flags.writeable or any(step < 0 for step in array.strides):
         array = np.array(array)  # torch warns of memory that it must not change
     return torch.as_tensor(array, dtype=dtype, device=device)
@@ -53,11 +58,10 @@ def tensor_of(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 def passed(net: Network, x: Tensor) -> Iterator[tuple[slice, Trace]]:
     """The forward passes of the examples x (m, n_0), some rows at a time."""
-    rows = max(1, CHUNK_BYTES // (x.element_size() * 2 * sum(net.sizes)))
+    rows = max(1, CHUNK_BYTES // (x.element_size() * 2 * (sparse.width(x) + sum(net.sizes[1:]))))
     with torch.inference_mode(), computing(fitting(multiplications(net, x)), x.device.type):
-        for first in range(0, len(x), rows):
-            part = slice(first, first + rows)
-            yield part, feed_forward(net, x[part], lean=True)
+        for k, part in enumerate(sparse.split(x, rows)):
+            yield slice(k * rows, k * rows + rows), feed_forward(net, part, lean=True)
 
 
 def activations(net: Network, x: Tensor, layer: int = -1) -> NDArray[np.floating]:
