@@ -71,8 +71,8 @@ def to_sequential(net: Network) -> nn.Sequential:
             )
         if activation.name not in MODULES:
             raise ValueError(
-                f"torch has no module of {activation.name}, the outputs of {net.cost_function.name}: convert the network "
-                "of its logarithm, bp.Network(net.layers, (*net.activations[:-1], bp.ACTIVATIONS['identity']), "
+                f"torch has no module of {activation.name}, the outputs of {net.cost_function.name}: convert the "
+                "network of its logarithm, bp.Network(net.layers, (*net.activations[:-1], bp.ACTIVATIONS['identity']), "
                 "bp.COSTS['quadratic'])"
             )
         modules += [_linear(layer), MODULES[activation.name]()]
