@@ -4,14 +4,16 @@ Without options: the book's network, [784, 30, 10] of sigmoid neurons, quadratic
 """
 
 import argparse
+import shlex
 import signal
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from bp_torch.cli import parts
+from bp_torch.cli import board, parts
 from bp_torch.cli.main import typed
 from bp_torch.cli.messages import counted
 from bp_torch.cli.options import add_fields, given, typed_option
@@ -29,6 +31,7 @@ from bp_torch.runs.config import Config
 from bp_torch.runs.preparing import device_of, task_of
 from bp_torch.runs.session import WEIGHTS, Session
 from bp_torch.saving.checkpoint import load_checkpoint
+from bp_torch.training.loop import Record
 from bp_torch.training.progress import with_progress
 
 EXAMPLES = [
@@ -44,6 +47,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parts.add_parts(parser)
     parser.add_argument("--summary", action="store_true", help="first print a table of the layers")
     parser.add_argument("--check", action="store_true", help="first hold the gradients to differences of the cost")
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help=f"write cost, accuracy and η by epoch into the folder's {board.FOLDER}/, for tensorboard --logdir",
+    )
     parser.add_argument("--out", metavar="DIR", help="a folder that is new or empty (default: runs/DATASET-TIME)")
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with the run in this folder, with its settings, as if it had not stopped"
@@ -51,6 +59,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.tensorboard:
+        board.writer()
     with terminable(), _opened(options) as session:
         return _train(session, options)
 
@@ -107,8 +117,8 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     elif options.resume is not None:
         print(f"Going on in epoch {position.epoch}, after batch {position.batch}.")
     records = list(earlier)
-    with held_back() as signals:
-        training = runs.train(session, stop=lambda: bool(signals))
+    with held_back() as signals, _log(folder, earlier, options.tensorboard) as log:
+        training = _logged(runs.train(session, stop=lambda: bool(signals)), log)
         shown = with_progress(training, epochs, len(earlier), config.validation, rate=callable(config.recipe.lr))
         try:
             records += shown
@@ -127,5 +137,20 @@ def _train(session: Session, options: argparse.Namespace) -> int:
     tell_times(folder, records, len(earlier), position)
     tell_quality(session, records)
     print(f"The run is in {folder}. Its curve: {folder / 'curve.png'}")
+    if options.tensorboard:
+        print(f"In TensorBoard: {shlex.join(['tensorboard', '--logdir', str(folder)])}")
     print(f"A report of it: {typed('report', folder)}")
     return 0
+
+
+def _log(
+    folder: Path, earlier: tuple[Record, ...], wanted: bool
+) -> AbstractContextManager[Callable[[Record], None] | None]:
+    return board.opened(folder, earlier) if wanted else nullcontext()
+
+
+def _logged(records: Iterator[Record], log: Callable[[Record], None] | None) -> Iterator[Record]:
+    for record in records:
+        if log is not None:
+            log(record)
+        yield record

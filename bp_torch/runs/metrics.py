@@ -25,7 +25,7 @@ WALL = "wall_seconds"
 def append(folder: Path, record: Record, wall_seconds: float) -> None:
     """Adds an epoch's line; it is on the disk when this returns."""
     with (folder / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({name: getattr(record, name) for name in NAMES} | {WALL: wall_seconds}) + "\n")
+        file.write(json.dumps(record.as_dict() | {WALL: wall_seconds}) + "\n")
         file.flush()
         os.fsync(file.fileno())
 

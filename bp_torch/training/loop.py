@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Unpack
 
 import torch
@@ -66,6 +66,15 @@ class Record:
     @property
     def whole(self) -> bool:
         return self.position.batch == 0
+
+    def as_dict(self) -> dict[str, int | float | None]:
+        """Its figures by name, as plain numbers that JSON, pandas and loggers take: all but `position`.
+
+        The keys: epoch, cost, data_cost, penalty, validation_cost, validation_accuracy, lr, seconds and
+        examples_per_second.
+        """
+        figures = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "position"}
+        return figures | {"data_cost": self.data_cost}
 
 
 @takes_settings

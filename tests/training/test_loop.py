@@ -1,8 +1,11 @@
 """The loop: against autograd with torch.optim.SGD, its records, and what stops it."""
 
+import json
 import math
 from collections.abc import Callable
+from typing import Any
 
+import pandas
 import pytest
 import reference
 import torch
@@ -360,3 +363,22 @@ def test_the_rate_left_out_fits_what_is_trained(hidden: str, cost: str, output: 
     *_, last = bp.train(net, bp.data.digits("train"), validation=bp.data.digits("test"), epochs=10, engine=engine)
     assert last.validation_accuracy is not None
     assert last.validation_accuracy > 0.8
+
+
+def test_a_record_is_a_dict_of_plain_numbers() -> None:
+    """JSON and loggers take it; a list of them is a pandas frame."""
+    net = bp.Network.create([64, 8, 10], hidden="relu", cost="softmax_cross_entropy")
+    train, test = bp.data.digits("train"), bp.data.digits("test")
+    settings = dict[str, Any](epochs=1, optimizer="adam", lr=bp.schedules.cosine(0.01), l2=0.1)
+    *_, before, last = bp.train(net, train, validation=test, every=70, **settings)
+    figures = last.as_dict()
+    assert list(figures) == [
+        *("epoch", "cost", "validation_cost", "validation_accuracy", "seconds", "examples_per_second", "lr", "penalty"),
+        "data_cost",
+    ]
+    assert {type(value) for value in figures.values()} == {int, float}
+    assert json.loads(json.dumps(figures)) == figures
+    assert all(figures[name] == getattr(last, name) for name in figures)
+    assert before.as_dict()["validation_cost"] is None
+    frame = pandas.DataFrame([record.as_dict() for record in (before, last)])
+    assert frame["cost"].tolist() == [before.cost, last.cost]
