@@ -19,6 +19,8 @@ from bp_torch.state import State
 from bp_torch.trace import Layer, Trace
 from bp_torch.training.plan import PLAIN, Given, Numbers, Plan, given, masks
 
+STRETCH = 1 << 17  # weights of a sparse x that a rule changes at a time, as many as a cache holds
+
 
 class Batch(NamedTuple):
     """m examples: x (…, m, n_0), the target matrix y (…, m, n_L), and ones (m,), which sum the rows of δ.
@@ -78,7 +80,8 @@ def step(
     swept = partial(sweep_of, net, plan, of.factor, of.kept, passes, feedback, lean)
     trace, gradients = gradients_of(net, batch, plan, of, swept, lean)
     for l, gradient in gradients:
-        _descend(state, l, gradient, plan, of)
+        wide = l == 0 and sparse.is_sparse(batch.x) and of.max_norm is None
+        _descend(state, l, gradient, plan, of, STRETCH // len(gradient.b) + 1 if wide else None)
         _refresh(passes, net, l)
     return trace
 
@@ -171,16 +174,21 @@ def _in_parts(
     return Trace(a, z), list(totals.items())
 
 
-def _descend(state: State, l: int, gradient: Layer, plan: Plan, of: Given) -> None:
-    """Changes a layer's parameters, and what is kept for them, by their rules."""
+def _descend(state: State, l: int, gradient: Layer, plan: Plan, of: Given, columns: int | None = None) -> None:
+    """Changes a layer's parameters, and what is kept for them, by their rules.
+
+    columns: how many of w's are changed at a time; None: all. A rule's passes over a stretch stay in the cache.
+    """
     for kind, (parameter, g) in enumerate(zip(state.net.layers[l], gradient, strict=True)):
         rule = plan.rule(l, kind)
-        kept = [slot[l][kind] for slot in state.slots]
-        w, *changed = plan.rules[rule].optimiser.update(parameter, g, *kept, *of.of_rules[rule])
-        if kind == 0 and of.max_norm is not None:
-            w = within_norm(w, of.max_norm)
-        for tensor, value in zip((parameter, *kept), (w, *changed), strict=True):
-            tensor.copy_(value)
+        whole = parameter, g, *(slot[l][kind] for slot in state.slots)
+        stretches = [whole] if kind or columns is None else zip(*(t.split(columns, -1) for t in whole), strict=True)
+        for parameter, g, *kept in stretches:
+            w, *changed = plan.rules[rule].optimiser.update(parameter, g, *kept, *of.of_rules[rule])
+            if kind == 0 and of.max_norm is not None:
+                w = within_norm(w, of.max_norm)
+            for tensor, value in zip((parameter, *kept), (w, *changed), strict=True):
+                tensor.copy_(value)
 
 
 def _refresh(passes: Network | None, net: Network, l: int) -> None:
