@@ -10,7 +10,19 @@ from bp_torch.insight.batch import SeenBatch, batch_of
 from bp_torch.insight.check import Check, check
 from bp_torch.insight.summary import summary
 from bp_torch.network import Network, backprop, stack
-from bp_torch.optimisers import OPTIMISERS, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, NAdam, RMSprop
+from bp_torch.optimisers import (
+    OPTIMISERS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    RMSprop,
+    SparseAdam,
+)
 from bp_torch.recipe import Recipe
 from bp_torch.saving.checkpoint import Checkpoint, load, load_checkpoint, save
 from bp_torch.schedules import SCHEDULES
@@ -53,6 +65,7 @@ __all__ = [
     "Recipe",
     "Record",
     "SeenBatch",
+    "SparseAdam",
     "Trace",
     "backprop",
     "batch_of",

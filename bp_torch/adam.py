@@ -73,6 +73,40 @@ class Adam(_OfMeans):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SparseAdam(Optimiser):
+    """Adam for sparse x that changes only the weights of inputs which the batch uses, as torch.optim.SparseAdam.
+
+    The means of the others wait, too: they are of the batches that used the input. Its ε stands beside √v, before that
+    is unbiased. All other parameters, and the weights of a dense x, change at each step.
+    """
+
+    name: ClassVar[str] = "sparse_adam"
+    rate: ClassVar[float | None] = 1e-3
+    is_lazy: ClassVar[bool] = True
+    weight_decay: ClassVar[float] = 0.0  # pyright: ignore[reportIncompatibleVariableOverride]
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        self._put("betas", checks.betas(self.betas))
+        self._within(0, math.inf, "eps")
+
+    @property
+    def slots(self) -> tuple[tuple[str, float], ...]:
+        return ("exp_avg", 0.0), ("exp_avg_sq", 0.0)
+
+    def numbers(self, rate: Tensor | float, t: Tensor) -> Numbers:
+        b1, b2 = self.betas
+        return rate * (1 - b2**t).sqrt() / (1 - b1**t), b1, 1 - b1, b2, 1 - b2, self.eps
+
+    def update(self, w: Tensor, g: Tensor, *rest: Tensor) -> Updated:
+        m, v, step, b1, of_g, b2, of_square, eps = rest
+        m = b1 * m + of_g * g
+        v = b2 * v + of_square * g * g
+        return w - step * m / (v.sqrt() + eps), m, v
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam with its weight decay beside the gradient: w ← w − ηλw first, as torch.optim.AdamW.
 

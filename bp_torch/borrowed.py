@@ -52,7 +52,10 @@ class Borrowed(Optimiser):
     def check(self, parameters: Iterable[Tensor]) -> None:
         """Raises ValueError where it can't change a network of these parameters."""
         if isinstance(self.optimizer, torch.optim.SparseAdam):
-            raise ValueError("SparseAdam takes sparse gradients alone, and these are dense: give torch.optim.Adam")
+            raise ValueError(
+                "SparseAdam takes sparse gradients alone, and these are dense: give torch.optim.Adam, or for sparse x "
+                "optimizer='sparse_adam'"
+            )
         own = {id(t) for t in parameters}
         held = {id(t) for t in self._held()}
         if not held or held - own:

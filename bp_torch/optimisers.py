@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks, choices
-from bp_torch.adam import Adam, Adamax, AdamW, NAdam
+from bp_torch.adam import Adam, Adamax, AdamW, NAdam, SparseAdam
 from bp_torch.borrowed import Borrowed
 from bp_torch.updates import Numbers, Optimiser, Updated, decayed
 
@@ -205,7 +205,7 @@ class Lion(Optimiser):
         return w - rate * change, b2 * m + of_new * g
 
 
-_ENTRIES = (SGD, Adam, AdamW, RMSprop, Adagrad, Adamax, NAdam, Adadelta, Lion)
+_ENTRIES = (SGD, Adam, AdamW, RMSprop, Adagrad, Adamax, NAdam, Adadelta, Lion, SparseAdam)
 OPTIMISERS: dict[str, type[Optimiser]] = {entry.name: entry for entry in _ENTRIES}
 
 

@@ -193,6 +193,12 @@ def row_norms(x: Tensor) -> Tensor:
     return sizes.new_zeros(len(x)).index_add_(0, rows, squares).sqrt_().mul_(largest)
 
 
+def narrowed(x: Tensor, numbers: Tensor) -> Tensor:
+    """A sparse x of these columns alone (k,), which are in order and all that it stores."""
+    columns = torch.searchsorted(numbers, x.col_indices())
+    return compressed(x.crow_indices().to(columns.dtype), columns, x.values(), (len(x), len(numbers)))
+
+
 def products(x: Tensor, other: Tensor) -> Tensor:
     """x · x′ of all pairs of rows of two matrices (m, n) and (m′, n), both dense or both sparse: dense (m, m′)."""
     product = x @ other.mT

@@ -22,10 +22,13 @@ class Optimiser:
     """What the entries share. Each is a frozen dataclass: its fields are its options.
 
     name: how `train`, files and messages refer to it. rate: η where none is given; None: what fits the network.
+    is_lazy: whether, of a sparse x, the weights of inputs that a step's examples don't use stay as they are, and what
+    is kept for them.
     """
 
     name: ClassVar[str]
     rate: ClassVar[float | None] = None
+    is_lazy: ClassVar[bool] = False
     weight_decay: float
 
     def with_decay(self, factor: float) -> "Optimiser":

@@ -24,6 +24,7 @@ FLOORS = [
     {"training.step"},
     {"training.batches", "training.closure"},
     {"training.job"},
+    {"training.lazy"},
     {"training.engines.native", "training.engines.eager"},
     {"training.engines.compiled", "training.engines.persistent_kernel"},
     {"training.engines.persistent"},

@@ -36,6 +36,19 @@ class Lion(torch.optim.Optimizer):
                 self.state[theta]["exp_avg"] = b2 * m + (1 - b2) * g
 
 
+class SparseAdam(torch.optim.SparseAdam):
+    """torch's, for gradients of which all values are given."""
+
+    def step(self, closure: Any = None) -> Any:
+        assert closure is None
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                g = parameter.grad
+                places = torch.ones_like(g).nonzero().T
+                parameter.grad = torch.sparse_coo_tensor(places, g.flatten(), g.shape, check_invariants=True)
+        return super().step()
+
+
 TORCHS: dict[str, Any] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
@@ -46,6 +59,7 @@ TORCHS: dict[str, Any] = {
     "nadam": torch.optim.NAdam,
     "adadelta": torch.optim.Adadelta,
     "lion": Lion,
+    "sparse_adam": SparseAdam,
 }
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in TORCHS),
@@ -67,6 +81,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("nadam", dict(betas=(0.0, 0.9))),
     ("adadelta", dict(rho=0.5, eps=1e-3, weight_decay=0.1)),
     ("lion", dict(betas=(0.6, 0.8), weight_decay=0.1)),
+    ("sparse_adam", dict(betas=(0.6, 0.8), eps=1e-3)),
 ]
 each_rule = pytest.mark.parametrize(("name", "options"), OPTIONS, ids=lambda value: str(value))
 RATE = 0.05

@@ -14,7 +14,7 @@ NAMES = {
     "ACTIVATIONS Activation BackpropTrace COSTS Check Checkpoint CheckpointError Cost DataError DivergenceError",
     "EngineError INITIALISERS Layer Network Position Record Recipe Trace backprop check data fit load load_checkpoint",
     "per_example runs save stack summary train __version__ OPTIMISERS SGD Adam AdamW RMSprop Adagrad SCHEDULES",
-    "schedules Adamax Adadelta NAdam Lion to_sequential from_sequential",
+    "schedules Adamax Adadelta NAdam Lion SparseAdam to_sequential from_sequential",
 }
 OF = {
     bp.Network: "create sizes to forward backward gradients cost predict accuracy layers activations cost_function",

@@ -15,7 +15,7 @@ RNG = torch.Generator().manual_seed(0)
 M, SIZES = 60, [29, 8, 4]
 X = torch.randn(M + 20, SIZES[0], generator=RNG, dtype=torch.float64)
 X[torch.rand(X.shape, generator=RNG) < 0.85] = 0
-X[:, 7] = 0
+X[:, 7], X[3:6] = 0, 0  # a word that nobody says, and examples of no words
 Y = torch.randint(0, SIZES[-1], (M + 20,), generator=RNG)
 WEIGHTS = torch.rand(M, generator=RNG, dtype=torch.float64) * (torch.rand(M, generator=RNG) < 0.8)
 
@@ -37,7 +37,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     ),
     "threads": dict(threads=2),
 }
-FEATURES |= {name: dict(optimizer=name) for name in bp.OPTIMISERS}
+FEATURES |= {name: dict(optimizer=name) for name, rule in bp.OPTIMISERS.items() if not rule.is_lazy}
 
 
 def network() -> bp.Network:
@@ -86,6 +86,61 @@ def test_an_optimiser_of_torchs_takes_it(name: str) -> None:
     same(*both)
 
 
+def _torchs_steps(net: bp.Network, batch_size: int, epochs: int) -> torch.optim.SparseAdam:
+    """torch.optim.SparseAdam on the gradients of the dense x: it is given those of the inputs that are used."""
+    theirs = torch.optim.SparseAdam(net.parameters(), lr=0.05, betas=(0.8, 0.9))
+    for epoch in range(1, epochs + 1):
+        for index in batches.shuffled(M, 0, epoch).split(batch_size):
+            gradients = [t for layer in net.gradients(X[index], Y[index]) for t in layer]
+            for parameter, g in zip(net.parameters(), gradients, strict=True):
+                given = torch.ones_like(g)
+                if parameter is net.layers[0].w:
+                    given = (X[index] != 0).any(0).expand_as(g)
+                places = given.nonzero().T
+                parameter.grad = torch.sparse_coo_tensor(places, g[tuple(places)], g.shape, check_invariants=True)
+            theirs.step()
+    return theirs
+
+
+@pytest.mark.parametrize("batch_size", [1, 6], ids=["of one example, some of no words", "of six"])
+def test_the_lazy_adam_takes_torchs_sparse_steps(batch_size: int) -> None:
+    settings: dict[str, Any] = dict(batch_size=batch_size, epochs=4)
+    net, torchs = network(), network()
+    theirs = _torchs_steps(torchs, **settings)
+    *_, last = trained(rows(X[:M]), net=net, optimizer="sparse_adam(betas=(0.8, 0.9))", lr=0.05, **settings)
+    for a, b in zip(net.parameters(), torchs.parameters(), strict=True):
+        torch.testing.assert_close(a, b.detach(), rtol=1e-10, atol=1e-10)
+    kept = theirs.state[torchs.layers[0].w]
+    torch.testing.assert_close(last.position.slots[0][0].w, kept["exp_avg"], rtol=1e-10, atol=1e-10)
+    assert torch.equal(net.layers[0].w[:, 7], network().layers[0].w[:, 7])  # a word that nobody says
+
+
+LAZILY: dict[str, dict[str, Any]] = {
+    "accumulate": dict(accumulate=2, batch_size=3),
+    "clip_norm": dict(clip_norm=0.1),
+    "weights and hidden dropout": dict(sample_weight=WEIGHTS, dropout=(0.0, 0.5)),
+}
+
+
+@pytest.mark.parametrize("settings", LAZILY.values(), ids=LAZILY)
+def test_the_lazy_adam_is_adam_where_all_inputs_are_used(settings: dict[str, Any]) -> None:
+    full = X[:M] + 1.0
+    both = []
+    for x in (rows(full), full):
+        net = network()
+        both.append((net, trained(x, net=net, optimizer="sparse_adam", engine="eager", **settings)))
+    same(*both)
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [(dict(l2=0.1), "l2"), (dict(max_norm=1.0), "max_norm"), (dict(dropout=(0.1, 0.0)), "dropout of the inputs")],
+)
+def test_the_lazy_adam_names_what_is_of_all_weights(settings: dict[str, Any], what: str) -> None:
+    with pytest.raises(ValueError, match=f"changes some weights alone, and {what} is of all: use optimizer='adam'"):
+        bp.train(network(), (rows(X[:M]), Y[:M]), optimizer="sparse_adam", **settings)
+
+
 def test_examples_without_a_target_are_left_out() -> None:
     y = Y[:M].clone()
     y[::3] = -100
@@ -103,9 +158,9 @@ def test_the_validation_goes_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> 
     same((net, trained(rows(X[:M]), net=net)), (reference, trained(X[:M], net=reference)))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "sparse_adam"])
 def test_a_run_that_stopped_within_an_epoch_goes_on_to_the_bit(optimizer: str) -> None:
-    settings: dict[str, Any] = dict(optimizer=optimizer, dropout=(0.2, 0.3), batch_size=6, epochs=2, every=4)
+    settings: dict[str, Any] = dict(optimizer=optimizer, dropout=0.3, batch_size=6, epochs=2, every=4)
     net, x = network(), rows(X[:M])
     whole = list(bp.train(net, (x, Y[:M]), **settings))
     again = network()

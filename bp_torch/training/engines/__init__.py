@@ -13,6 +13,7 @@ from bp_torch.errors import EngineError, reason
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe
 from bp_torch.threads import threads
+from bp_torch.training import lazy
 from bp_torch.training.engines import compiled, eager, persistent
 from bp_torch.training.engines.native import build, engine
 from bp_torch.training.job import Job, Run, Steps, operations
@@ -72,6 +73,8 @@ def check(job: Job) -> None:
     missing = precision_missing(job.state.net, job.recipe.precision)
     if missing is None and sparse.is_sparse(job.data[0]) and job.recipe.precision != "dtype":
         missing = f"precision={job.recipe.precision!r} is for a dense x, and this one is sparse: use precision='dtype'"
+    if missing is None and lazy.is_lazy(job):
+        missing = lazy.why_not(job.plan)
     if missing is None and job.recipe.engine != "auto":
         missing = _why_not(job.recipe.engine, job)
     if missing is not None:

@@ -12,6 +12,7 @@ from bp_torch import sparse
 from bp_torch.network import Network
 from bp_torch.state import State
 from bp_torch.trace import Layer, Trace
+from bp_torch.training import lazy
 from bp_torch.training.batches import Chunk, chunks
 from bp_torch.training.closure import step_by
 from bp_torch.training.job import Job, Run, Steps
@@ -94,7 +95,7 @@ def steps(
     x, passes: as `inputs_and_passes` gives them. lean: as in `feed_forward`.
     """
     y, plan, borrowed = job.data[1], job.plan, job.state.borrowed
-    descend = step if borrowed is None else partial(step_by, borrowed)
+    descend = lazy.step_of_used if lazy.is_lazy(job) else step if borrowed is None else partial(step_by, borrowed)
     refresh(passes, job.state.net)
     done = 0
     for chunk in chunks(x, y, given.order, job.recipe.batch_size, job.weights):
