@@ -5,8 +5,6 @@ It is the step of a narrower network, whose inputs are those that are used.
 
 from dataclasses import replace
 
-from torch import Tensor
-
 from bp_torch import sparse
 from bp_torch.network import Network
 from bp_torch.state import State
@@ -50,9 +48,5 @@ def step_of_used(
     )
     if batch.x.values().numel():
         for layers, changed in ((net.layers, of_used.net.layers), *zip(slots, of_used.slots, strict=True)):
-            _put_back(layers[0].w, changed[0].w, used)
+            layers[0].w.mT[used] = changed[0].w.mT
     return trace
-
-
-def _put_back(w: Tensor, changed: Tensor, used: Tensor) -> None:
-    w.mT.index_copy_(0, used.long(), changed.mT)
