@@ -15,6 +15,7 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
         "README.md",
         "CONTRIBUTING.md",
         "docs/chapter.md",
+        "docs/deploy.md",
         "docs/exercises.md",
         "docs/guide.md",
         "docs/experiments.md",

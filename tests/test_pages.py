@@ -28,10 +28,20 @@ def _enlarged_digits(split: str, **_: object) -> tuple[torch.Tensor, torch.Tenso
     return torch.nn.functional.pad(images, (4, 4, 4, 4)).flatten(1), y
 
 
-@pytest.mark.parametrize("page", ["docs/tutorial.md", "docs/guide.md", "docs/exercises.md"])
+PAGES = {  # and what they need besides the package
+    "docs/tutorial.md": (),
+    "docs/guide.md": (),
+    "docs/exercises.md": (),
+    "docs/deploy.md": ("onnxruntime", "onnxscript", "tensorboard"),
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_runs_and_prints_what_it_says(
     page: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    for needed in PAGES[page]:
+        pytest.importorskip(needed)
     mnist = len(list(MNIST.glob("*.gz"))) == 4
     load: Callable[..., tuple[torch.Tensor, torch.Tensor]] = bp.data.mnist if mnist else _enlarged_digits
     monkeypatch.setattr(bp.data, "mnist", lambda split: load(split, root=ROOT / "data"))
@@ -41,7 +51,8 @@ def test_a_page_runs_and_prints_what_it_says(
     trained_on_mnist = False
     assert len(snippets(page)) >= 4
     for code, wanted in snippets(page):
-        exec(code, namespace)  # noqa: S102 (the page's own code)
+        with torch.random.fork_rng():  # torch's own modules draw from its global generator
+            exec(code, namespace)  # noqa: S102 (the page's own code)
         printed = capsys.readouterr().out
         trained_on_mnist |= "bp.data.mnist" in code
         if wanted is not None and (mnist or not trained_on_mnist):

@@ -34,7 +34,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {name: [(e.step, e.value) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
 
-def figures(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def figures(folder: Path) -> dict[str, list[tuple[int, Any]]]:
     lines = [json.loads(line) for line in (folder / metrics.FILE).read_text().splitlines()]
     return {name: [(line["epoch"], pytest.approx(line[name])) for line in lines] for name in board.FIGURES}
 
