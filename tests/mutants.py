@@ -21,6 +21,7 @@ TESTS = [
     "tests/test_dropout.py",
     "tests/test_clipping.py",
     "tests/training/test_plan.py",
+    "tests/test_sequential.py",
 ]  # quick
 
 MUTANTS = [
@@ -40,8 +41,13 @@ MUTANTS = [
     ("no bias gradient", "equations.py", "return delta.mean(-2)", "return 0 * delta.mean(-2)"),
     ("BP4 without 1/m", "equations.py", "return weight_sum(delta, a) / delta.shape[-2]", "return weight_sum(delta, a)"),
     ("BP4 with the wrong sign", "equations.py", "return delta.mT @ a", "return -delta.mT @ a"),
-    ("z with w transposed", "equations.py", "a @ w.mT", "a @ w"),
-    ("z without b", "equations.py", "z.add_(b if b.ndim == 1 else b.unsqueeze(-2))", "z"),
+    ("z with w transposed", "equations.py", "torch.addmm(b, a, w.mT)", "torch.addmm(b, a, w)"),
+    ("z without b", "equations.py", "torch.addmm(b, a, w.mT)", "torch.mm(a, w.mT)"),
+    ("z rounded otherwise than by torch's Linear", "equations.py", "torch.addmm(b, a, w.mT)", "(a @ w.mT).add_(b)"),
+    ("z of a stack with w transposed", "equations.py", "a @ w.mT if dense", "a @ w if dense"),
+    ("z of a stack without b", "equations.py", "z.add_(b if b.ndim == 1 else b.unsqueeze(-2))", "z"),
+    ("logits without their softmax", "sequential.py", "activations[-1] = chosen.output", "pass"),
+    ("a module's options unseen", "sequential.py", "if _options(module) != _options(made) and", "if False and"),
     ("Adam's mean without its correction", "adam.py", "rate / (1 - b1**t), (1", "rate + 0 * t, (1"),
     ("Nesterov's momentum as the plain one", "optimisers.py", "g + momentum * v if self.nesterov else v", "v"),
     ("weight decay on nothing", "updates.py", "g + decay * w if weight_decay else g", "g"),
