@@ -5,7 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # make benchmark: an epoch against the peers, in under 10 minutes; results in benchmarks/.
-.PHONY: train test slow lint mutants benchmark
+# make help: keeps what --help of the programs prints, after a change of options.
+.PHONY: train test slow lint mutants benchmark help
 
 train: .venv/installed
 	$(BIN)/python scripts/train.py --dataset digits
@@ -24,6 +25,9 @@ slow: .venv/installed
 benchmark: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
 	$(BIN)/python scripts/benchmark --memory
+
+help: .venv/installed
+	$(BIN)/python tests/keep_help.py
 
 mutants: .venv/installed
 	$(BIN)/python tests/mutants.py

@@ -1,5 +1,7 @@
 """The public names: none that a README ever had is lost, and help shows what may be typed."""
 
+import ast
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any, cast, get_type_hints
@@ -78,3 +80,23 @@ def test_a_rate_that_is_left_out_fits_the_network() -> None:
         list(bp.train(nets[1], (x, y), epochs=1, lr=rate))
         assert torch.equal(nets[0].layers[0].w, nets[1].layers[0].w)
         assert nets[0].accuracy(x, y) > 0.5
+
+
+def test_names_are_imported_at_their_first_use_and_each_is_where_the_types_say() -> None:
+    """What pyright reads, what is listed, and what runs are the same names."""
+    (typed,) = (node for node in ast.parse(inspect.getsource(bp)).body if isinstance(node, ast.If))
+    imports = [node for node in typed.body if isinstance(node, ast.ImportFrom)]
+    homes = {str(node.module): " ".join(alias.name for alias in node.names) for node in imports}
+    modules = homes.pop("bp_torch").split()
+    assert homes == bp._HOMES
+    assert sorted([*modules, *" ".join(homes.values()).split()]) == sorted(bp.__all__)
+    for home, names in homes.items():
+        assert all(getattr(bp, name) is getattr(importlib.import_module(home), name) for name in names.split())
+    assert set(bp.__all__) <= set(dir(bp))
+    assert bp.insight.check.check is bp.check  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_name_that_is_none_is_an_attribute_error() -> None:
+    for name in ("trian", "__nothing__"):
+        with pytest.raises(AttributeError, match=f"module 'bp_torch' has no attribute '{name}'"):
+            getattr(bp, name)

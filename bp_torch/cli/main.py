@@ -5,6 +5,7 @@ code 1. There is no traceback, once the package is imported.
 """
 
 import argparse
+import difflib
 import importlib
 import logging
 import os
@@ -18,10 +19,13 @@ from typing import NoReturn
 from bp_torch.cli import streams
 from bp_torch.version import VERSION
 
+NAME = "bp-torch"
+HELP = Path(__file__).with_name("help")
 COMMANDS = {
     "train": "trains a network and keeps the run in a folder",
     "predict": "evaluates a run on its test set, or reads digits from image files",
     "report": "makes one page of a run",
+    "check": "holds the gradients to differences of the cost, on this machine",
     "experiments": "makes the chapter's statements into pictures",
 }
 """The programs, each a module of this folder with `add_options` and `run`."""
@@ -33,23 +37,43 @@ def main(program: str | None = None) -> NoReturn:
     arguments = sys.argv[1:]
     try:
         if program is None:
-            program, arguments = _chosen(arguments), arguments[1:]
+            program, arguments = _chosen(arguments)
         command = str(program)
+        if _asks_for_help(arguments):
+            print(help_of(command), end="")
+            sys.exit(0)
         module = importlib.import_module(f"bp_torch.cli.{command}")
-        parser = argparse.ArgumentParser(
-            prog=typed(command),
-            description=module.__doc__,
-            epilog="\n  ".join(["examples:", *(typed(command, *example) for example in module.EXAMPLES)]),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        module.add_options(parser)
-        options = parser.parse_args(arguments)
+        options = parser_of(command).parse_args(arguments)
     except SystemExit as ended:  # argparse's, after --help or its own message
         sys.exit(streams.flushed(int(ended.code or 0)))
     except KeyboardInterrupt:
         sys.exit(_say(typed(program or "train"), "interrupted", 130))
     ends(typed(command), lambda: module.run(options))
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """What parses the options of a program. To make it takes seconds, since torch is imported."""
+    module = importlib.import_module(f"bp_torch.cli.{command}")
+    parser = argparse.ArgumentParser(
+        prog=typed(command),
+        description=module.__doc__,
+        epilog="\n  ".join(["examples:", *(typed(command, *example) for example in module.EXAMPLES)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_options(parser)
+    return parser
+
+
+def help_of(command: str) -> str:
+    """What --help of a program prints, at once: the text of its parser, which `make help` keeps in a file."""
+    text = (HELP / f"{command}.txt").read_text(encoding="utf-8")
+    return text.replace(f"{NAME} {command}", typed(command))
+
+
+def _asks_for_help(arguments: list[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--help" in options or "-h" in options
 
 
 def prepare() -> None:
@@ -59,24 +83,41 @@ def prepare() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a home that can't be written, a font: nothing to act on
 
 
-def _chosen(arguments: list[str]) -> str:
-    """The program that the first argument names."""
+def _chosen(arguments: list[str]) -> tuple[str, list[str]]:
+    """The program that the first argument names, and its own arguments. "help train" is "train --help"."""
     parser = argparse.ArgumentParser(
-        prog="bp-torch",
+        prog=shlex.join(_called()),
         description="Feed-forward networks trained by backpropagation written out by hand.",
+        usage="%(prog)s [-h] [--version] PROGRAM ...",
         epilog="\n".join(["programs:", *(f"  {name:<12} {what}" for name, what in COMMANDS.items())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"bp_torch {VERSION}")
-    parser.add_argument("program", choices=COMMANDS, metavar="PROGRAM", help=", ".join(COMMANDS))
-    return parser.parse_args(arguments[:1]).program
+    parser.add_argument("program", metavar="PROGRAM", help="its own options: PROGRAM --help")
+    if not arguments or arguments == ["help"]:
+        arguments = ["--help"]
+    if arguments[0] == "help":
+        arguments = [arguments[1], "--help"]
+    name = parser.parse_args(arguments[:1]).program
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        sys.exit(_say(parser.prog, f"there is no program {name!r}: {meant}", 2))
+    return name, arguments[1:]
+
+
+def _called() -> list[str]:
+    """How the command was called: by its name, or as a module."""
+    script = Path(sys.argv[0])
+    as_module = script.name == "__main__.py" and script.parent.name == "bp_torch"
+    return ["python", "-m", "bp_torch"] if as_module else [NAME]
 
 
 def typed(command: str, *arguments: object) -> str:
-    """How a user types a program: as the one that runs was typed, by scripts/ of a checkout or as bp-torch."""
+    """How a user types a program, as the one that runs was typed: by scripts/ of a checkout, bp-torch or python -m."""
     script = Path(sys.argv[0])
     by_script = script.stem in COMMANDS and script.suffix == ".py"
-    program = ["python", script.with_name(f"{command}.py")] if by_script else ["bp-torch", command]
+    program = ["python", script.with_name(f"{command}.py")] if by_script else [*_called(), command]
     return shlex.join([*map(str, program), *(_no_option(each) for each in arguments)])
 
 

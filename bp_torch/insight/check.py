@@ -118,6 +118,22 @@ def check(
     return result
 
 
+def by_parameter(net: Network, x: Tensor, y: Tensor, *, seed: int = 0) -> Check:
+    """Holds each layer's w, and its b, to differences of the cost along random directions in it alone; prints nothing.
+
+    net of float64, x and y as of `check`. A row says which of the two it is of.
+    """
+    rng = generator("check", checks.seed(seed))
+    gradients = net.gradients(x, y)
+    return Check(
+        tuple(
+            _along_directions(net, x, y, l, gradient, rng, within=name)
+            for l, gradient in enumerate(gradients)
+            for name in Layer._fields
+        )
+    )
+
+
 def _where(wrong: list[int]) -> str:
     """Which layers, in rising order, have wrong gradients, and where to look."""
     if len(wrong) == 1:
@@ -165,15 +181,21 @@ def _drawn(layer: Layer, l: int, rng: torch.Generator) -> list[tuple[int, int, i
     return [(l, i // layer.w.shape[1], i % layer.w.shape[1]) for i in index]
 
 
-def _along_directions(net: Network, x: Tensor, y: Tensor, l: int, gradient: Layer, rng: torch.Generator) -> Row:
+def _along_directions(
+    net: Network, x: Tensor, y: Tensor, l: int, gradient: Layer, rng: torch.Generator, within: str | None = None
+) -> Row:
+    """within: "w" or "b", where the directions are to be in one of the two alone."""
     slopes, wanted = [], []
     for _ in range(DIRECTIONS):
         v = Layer(*(torch.randn(t.shape, generator=rng, dtype=t.dtype, device="cpu").to(t.device) for t in gradient))
+        if within is not None:
+            v = Layer(*(t if name == within else torch.zeros_like(t) for name, t in zip(Layer._fields, v, strict=True)))
         length = math.sqrt(sum(float(t.square().sum()) for t in v))
         v = Layer(v.w / length, v.b / length)
         slopes.append((gradient.w * v.w).sum() + (gradient.b * v.b).sum())
         wanted.append(_difference(net, x, y, l, v))
-    return Row(l, "differences along random directions", DIRECTIONS, _error(torch.stack(slopes), torch.stack(wanted)))
+    against = "differences along random directions" if within is None else f"differences of {within}"
+    return Row(l, against, DIRECTIONS, _error(torch.stack(slopes), torch.stack(wanted)))
 
 
 def _single_weights(net: Network, x: Tensor, y: Tensor, weights: list[tuple[int, int, int]], gradient: Layer) -> Row:

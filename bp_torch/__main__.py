@@ -1,0 +1,6 @@
+"""python -m bp_torch: the same as the command bp-torch."""
+
+from bp_torch.cli import main
+
+if __name__ == "__main__":
+    main()
