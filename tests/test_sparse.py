@@ -51,8 +51,9 @@ FORMS: dict[str, Callable[[], Any]] = {
         compressed().crow_indices().int(), compressed().col_indices().int(), compressed().values(), (M, SIZES[0])
     ),
     "torch CSR, unsorted, with duplicates": doubled,
-    "torch CSC": lambda: X.to_sparse_csc(),
-    "torch COO": lambda: X.to_sparse_coo(),
+    # torch warns of its beta state where the first one of a process is made: the package makes that
+    "torch CSC": lambda: compressed().to_sparse_csc(),
+    "torch COO": lambda: compressed().to_sparse_coo(),
     "SciPy csr_array": rows,
     "SciPy csr_matrix": lambda: scipy.sparse.csr_matrix(X.numpy()),
     "SciPy csc": lambda: scipy.sparse.csc_matrix(X.numpy()),
