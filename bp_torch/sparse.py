@@ -58,17 +58,27 @@ def compressed(bounds: Tensor, columns: Tensor, values: Tensor, shape: tuple[int
     )
 
 
+def fitted(numbers: Any, dtype: torch.dtype) -> Any:
+    """NumPy's numbers in this dtype; the array itself, if it is of it. None where that does not hold them exactly."""
+    import numpy as np
+
+    if numbers.dtype.kind not in "biuf":
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not the same, going there and back
+        fitting = numbers.astype(str(dtype).removeprefix("torch."), copy=False)
+        same = fitting.astype(numbers.dtype, copy=False) == numbers
+    return fitting if bool((same | (numbers != numbers)).all()) else None  # NaN stays NaN
+
+
 def of_scipy(x: Any, dtype: torch.dtype, device: torch.device) -> Tensor | None:
     """SciPy's x (m, n) as a tensor; None where this dtype does not hold its values exactly."""
-    if x.dtype.kind not in "biuf":
-        return None
     rows = x.tocsr()
-    fitting = rows.astype(str(dtype).removeprefix("torch."), copy=False)
-    if not bool(((fitting.data == rows.data) | (rows.data != rows.data)).all()):  # NaN stays NaN
+    fitting = fitted(rows.data, dtype)
+    if fitting is None:
         return None
-    parts = (each if each.flags.writeable else each.copy() for each in (fitting.indptr, fitting.indices, fitting.data))
+    parts = (each if each.flags.writeable else each.copy() for each in (rows.indptr, rows.indices, fitting))
     bounds, columns, values = (torch.as_tensor(each, dtype=None, device=device) for each in parts)
-    return compressed(bounds, columns, values, fitting.shape)
+    return compressed(bounds, columns, values, rows.shape)
 
 
 def canonical(x: Tensor) -> Tensor:

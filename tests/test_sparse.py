@@ -106,12 +106,20 @@ def test_counts_become_the_networks_dtype_where_that_loses_nothing(dtype: type) 
     close(net.cost(rows(counts).astype(dtype), Y), net.cost(counts.float(), Y))
 
 
-@pytest.mark.parametrize("values", [X, torch.full(X.shape, 2**24 + 1)], ids=["fractions", "large counts"])
+@pytest.mark.parametrize(
+    "values", [X, torch.full(X.shape, 2**24 + 1), X * 1e300], ids=["fractions", "large counts", "beyond it"]
+)
 def test_a_dtype_that_would_round_is_named_with_the_way_out(values: Tensor) -> None:
     net, x = NET.to(torch.float32), rows(values)
     with pytest.raises(ValueError, match=r"does not hold its values exactly: round them with x\.astype\('float32'\)"):
         net.forward(x)
-    net.forward(x.astype("float32"))
+    with np.errstate(over="ignore"):
+        net.forward(x.astype("float32"))
+
+
+def test_counts_beyond_what_float64_holds_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not hold its values exactly"):
+        NET.forward(rows(torch.full(X.shape, 2**53 + 1)))
 
 
 BAD: list[tuple[Callable[[], Any], str]] = [
