@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from bp_torch import sparse
+from bp_torch import given, sparse
 from bp_torch.errors import reason
 
 MOST = 2**63 - 1  # what torch's sizes and indices hold
@@ -144,14 +144,11 @@ def entries(what: str, values: object, kind: type, table: str) -> None:
 def examples(x: object, n_in: int, like: Tensor) -> Tensor:
     """`x`, if it is a (…, m, n_in) batch of the dtype and on the device of `like` (a weight of the network).
 
-    A sparse one, of torch or of SciPy, (m, n_in), is returned in compressed rows.
+    What is no tensor becomes one, where that loses nothing: see `given`. A sparse one, of torch or of SciPy, (m, n_in),
+    is returned in compressed rows.
     """
-    if sparse.is_scipy(x):
-        x = _of_scipy(x, like)
     if not isinstance(x, Tensor):
-        raise ValueError(
-            f"x must be a torch.Tensor, not {type(x).__name__}: give {_as_tensor('x', x, like.dtype, like)}"
-        )
+        x = _of_scipy(x, like) if sparse.is_scipy(x) else given.examples(x, like)
     if x.layout in sparse.LAYOUTS:
         x = _compressed(x, like)
     else:
@@ -176,6 +173,11 @@ def targets(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
     return y if y.is_floating_point() else one_hot(y, n_out, like.dtype)
 
 
+def tensor_of_targets(y: object, m: int, n_out: int, like: Tensor) -> Tensor:
+    """`y` as a tensor, which nothing else is known of yet."""
+    return y if isinstance(y, Tensor) else given.targets(y, m, n_out, like)
+
+
 def one_hot(y: Tensor, n_out: int, dtype: torch.dtype) -> Tensor:
     """Class indices (…, m) as rows (…, m, n_out) of zeros and a one. One output tells two classes: as its 0 or 1."""
     if n_out == 1:
@@ -186,22 +188,11 @@ def one_hot(y: Tensor, n_out: int, dtype: torch.dtype) -> Tensor:
 def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
     """`y`, if it can be the targets of the examples x: class indices (…, m), as int64, or a matrix (…, m, n_out).
 
-    Leading dimensions are those of a stack, or of several batches x: for one network and one batch, (m,) or (m, n_out).
+    What is no tensor becomes one: see `given.targets`. Leading dimensions are those of a stack, or of several batches
+    x: for one network and one batch, (m,) or (m, n_out).
     """
     m = x.shape[-2]
-    if not isinstance(y, Tensor):
-        if _names(y):
-            raise ValueError(
-                "y must be a torch.Tensor, and it holds names: give their numbers, "
-                "torch.as_tensor([sorted(set(y)).index(name) for name in y])"
-            )
-        flat = ".flatten()" if getattr(y, "shape", None) == (m, 1) else ""
-        column = ".view(-1, 1)" if n_out == 1 else ""
-        raise ValueError(
-            f"y must be a torch.Tensor, not {type(y).__name__}: give class indices ({m},) as "
-            f"{_as_tensor('y', y, torch.int64, like)}{flat}, or a matrix ({m}, {n_out}) as "
-            f"{_as_tensor('y', y, like.dtype, like)}{column}"
-        )
+    y = tensor_of_targets(y, m, n_out, like)
     _dense("y", y)
     leading = like.shape[:-2] if x.ndim == 2 else torch.broadcast_shapes(x.shape[:-2], like.shape[:-2])
     if y.is_floating_point():
@@ -232,9 +223,10 @@ def indices_or_matrix(y: object, x: Tensor, n_out: int, like: Tensor) -> Tensor:
     y = y.long()
     least, most, classes = int(y.min()), int(y.max()), max(2, n_out)
     if least < 0 or most >= classes:
+        values = ": values must be floating numbers" if n_out == 1 else ""
         raise ValueError(
             f"class indices run from 0 to {classes - 1} for a network of {n_out} output{'s' * (n_out > 1)}, and y "
-            f"holds {least if least < 0 else most}"
+            f"holds {least if least < 0 else most}{values}"
         )
     return y
 
@@ -292,33 +284,6 @@ def _broadcast(shape: torch.Size, other: torch.Size, to: torch.Size | None = Non
         return to in (None, torch.broadcast_shapes(shape, other))
     except RuntimeError:
         return False
-
-
-def _as_tensor(name: str, value: object, dtype: torch.dtype, like: Tensor) -> str:
-    """The line that makes a tensor of this dtype of an array, a data frame, a sparse matrix or a list."""
-    device = "" if like.device.type == "cpu" else f", device={str(like.device)!r}"
-    kind = "float" if dtype.is_floating_point else "int"
-    dense = f"{name}.toarray()" if hasattr(value, "toarray") else name
-    if hasattr(value, "to_numpy"):  # a frame's columns may be of several dtypes
-        dense = f"{name}.to_numpy().astype({kind})"
-    elif not _torch_reads(getattr(value, "__array_interface__", {})):
-        dense = f"{name}.astype({kind})"
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
-        return f"torch.stack([*{name}]).to(dtype={dtype}{device})"
-    return f"torch.as_tensor({dense}, dtype={dtype}{device})"
-
-
-def _torch_reads(array: Mapping[str, Any]) -> bool:
-    """Whether torch takes an array as it is, by what NumPy says of it: of numbers, little-endian, forwards."""
-    order, kind = array.get("typestr", "|f")[:2]
-    return order != ">" and kind in "biufc" and all(step >= 0 for step in array.get("strides") or ())
-
-
-def _names(y: object) -> bool:
-    """Whether a list, an array or a column of a frame holds text."""
-    if isinstance(y, (str, bytes)) or not (isinstance(y, Sequence) or getattr(y, "ndim", 0) == 1):
-        return False
-    return isinstance(next(iter(cast(Iterable[object], y)), None), str)
 
 
 def _of_scipy(x: Any, like: Tensor) -> Tensor:

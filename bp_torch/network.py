@@ -1,7 +1,8 @@
 """A feed-forward network of raw tensors: forward, and the backward sweep that all of training is built on.
 
 Legend: sizes = [n_0, …, n_L]; layer l (l = 0 … L−1) has w (n_l+1, n_l) and b (n_l+1,), as torch's Linear and the book's
-w_jk. x is (m, n_0), y class indices (m,) or a matrix (m, n_L). Leading dimensions broadcast: see `stack`.
+w_jk. x is (m, n_0), y class indices (m,) or a matrix (m, n_L). Leading dimensions broadcast: see `stack`. Tensors
+are of the network's dtype and on its device; arrays of NumPy, frames and lists become such, where that loses nothing.
 
 The public methods check their arguments. The plain functions below them don't: they are what the training step runs.
 """
@@ -14,10 +15,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from bp_torch import checks, sparse
+from bp_torch import checks, given, sparse
 from bp_torch.activations import ACTIVATIONS, OUTPUTS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
+from bp_torch.given import Given
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.labels import labels_of, predicted_class, right
 from bp_torch.parameters import check_parameters
@@ -26,18 +28,24 @@ from bp_torch.trace import BackpropTrace, Layer, Trace
 
 
 def multiplications(net: "Network", x: object = None, *_: object, **__: object) -> int:
-    """How many a forward pass of the examples x (…, m, n_0) takes in its products; 0 for what can't be examples.
+    """How many a forward pass of the examples x (…, m, n_0) takes in its products; 0 for what has no such shape.
 
     Of a sparse x, the first layer's are those of its stored values.
     """
+    shape = given.shape(x)
     if (stored := sparse.stored(x)) is not None:
         first = net.layers[0].w
         others = sum(w.numel() for w, _ in net.layers[1:])
-        return stored * (first.numel() // first.shape[-1]) + getattr(x, "shape", (0,))[0] * others
-    if not isinstance(x, Tensor) or x.is_nested or x.ndim < 2:
+        return stored * (first.numel() // first.shape[-1]) + (*shape, 0)[0] * others
+    return multiplications_of(net, shape)
+
+
+def multiplications_of(net: "Network", shape: tuple[int, ...]) -> int:
+    """The same of a dense x of this shape (…, m, n_0)."""
+    if len(shape) < 2:
         return 0
     weights, networks = sum(w.numel() for w, _ in net.layers), net.layers[0].w.shape[:-2].numel()
-    return x.shape[-2] * weights * (max(1, x.shape[:-2].numel() // networks))
+    return shape[-2] * weights * (max(1, math.prod(shape[:-2]) // networks))
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,17 +152,17 @@ class Network:
         return replace(self, layers=layers)
 
     @by_size(multiplications)
-    def forward(self, x: Tensor) -> Trace:
+    def forward(self, x: Given) -> Trace:
         """Every weighted input and activation for the examples x (m, n_0)."""
         return feed_forward(self, self._examples(x))
 
-    def backward(self, trace: Trace | BackpropTrace, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def backward(self, trace: Trace | BackpropTrace, y: Given) -> Iterator[tuple[int, Tensor]]:
         """The backward sweep: (l, δ of layer l), from the last layer to the first. See `errors`."""
-        y = self._targets(y, trace.a[0])
-        return _in_own_dtype(errors(self, trace, output_delta(self, trace, y)), y.device.type)
+        matrix = self._targets(y, trace.a[0])
+        return _in_own_dtype(errors(self, trace, output_delta(self, trace, matrix)), matrix.device.type)
 
     @by_size(multiplications)
-    def gradients(self, x: Tensor, y: Tensor) -> tuple[Layer, ...]:
+    def gradients(self, x: Given, y: Given) -> tuple[Layer, ...]:
         """∂C/∂w and ∂C/∂b of every layer, by BP3 and BP4, in the shape of `layers`."""
         trace = self.forward(x)
         gradients = [
@@ -163,14 +171,14 @@ class Network:
         return tuple(reversed(gradients))
 
     @by_size(multiplications)
-    def cost(self, x: Tensor, y: Tensor) -> Tensor:
+    def cost(self, x: Given, y: Given) -> Tensor:
         """C, the mean over the examples of C_x; 0-D (one a network for a stack)."""
-        x = self._examples(x)
-        y = self._targets(y, x)
-        return mean_cost(self, feed_forward(self, x), y)
+        rows = self._examples(x)
+        matrix = self._targets(y, rows)
+        return mean_cost(self, feed_forward(self, rows), matrix)
 
     @by_size(multiplications)
-    def predict(self, x: Tensor) -> Tensor:
+    def predict(self, x: Given) -> Tensor:
         """What the outputs for the examples x (m, n_0) stand for: classes or values.
 
         Where the output activation is bounded (sigmoid, tanh, softmax), the class of each example (m,), int64: the
@@ -179,6 +187,46 @@ class Network:
 
         Raises ValueError where an output is not finite, which stands for nothing.
         """
+        a = self._sound_outputs(x)
+        return predicted_class(a) if all(map(math.isfinite, self.activations[-1].reach)) else a
+
+    @by_size(multiplications)
+    def predict_proba(self, x: Given) -> Tensor:
+        """The probabilities of the classes for the examples x (m, n_0): (m, K), of the network's dtype.
+
+        Of softmax outputs: they themselves; a row sums to 1. Of one output from 0 to 1, as sigmoid's: (1 − a, a), of
+        the classes 0 and 1. Of several such: they themselves, each of a label that may hold beside the others; a
+        row need not sum to 1. Where one class shuts out the others, softmax is made for it.
+
+        Raises ValueError where outputs are no probabilities, since they may be below 0 or above 1, and where one is not
+        finite.
+        """
+        output = self.activations[-1]
+        if output.reach != (0, 1):
+            raise ValueError(
+                f"{output.name} outputs are no probabilities: make the network with cost='softmax_cross_entropy' or "
+                "'binary_cross_entropy' for classes, or take net.predict(x)"
+            )
+        a = self._sound_outputs(x)
+        return a if a.shape[-1] > 1 else torch.cat([1 - a, a], -1)
+
+    @by_size(multiplications)
+    def accuracy(self, x: Given, y: Given) -> float:
+        """The share, from 0 to 1, of what is right (over all networks of a stack).
+
+        y: class indices, or a matrix of zeros and ones. Where each of its rows has a single one, that is the example's
+        class, and an example is right if its class is predicted. Else each output is a label of its own, right if it
+        is on the right side of ½. Raises ValueError for real-valued targets, which have no class.
+        """
+        try_own_functions(self)
+        rows, targets = pair_of_tensors(self, x, y)
+        labels = labels_of(targets)
+        if labels is None:
+            raise ValueError("accuracy needs classes: y must be class indices or a matrix of zeros and ones")
+        return right(feed_forward(self, rows).a[-1], labels).double().mean().item()
+
+    def _sound_outputs(self, x: Given) -> Tensor:
+        """The outputs; raises ValueError where one is not finite."""
         a = self.forward(x).a[-1]
         sound = a.isfinite().all(-1)
         if not bool(sound.all()):
@@ -186,47 +234,43 @@ class Network:
             raise ValueError(
                 f"the outputs for row {row} of x are not finite: look for NaN and Inf in x and the weights"
             )
-        return predicted_class(a) if all(map(math.isfinite, self.activations[-1].reach)) else a
-
-    @by_size(multiplications)
-    def accuracy(self, x: Tensor, y: Tensor) -> float:
-        """The share, from 0 to 1, of what is right (over all networks of a stack).
-
-        y: class indices, or a matrix of zeros and ones. Where each of its rows has a single one, that is the example's
-        class, and an example is right if its class is predicted. Else each output is a label of its own, right if it
-        is on the right side of ½. Raises ValueError for real-valued targets, which have no class.
-        """
-        x = self._examples(x)
-        self._targets(y, x)
-        labels = labels_of(y)
-        if labels is None:
-            raise ValueError("accuracy needs classes: y must be class indices or a matrix of zeros and ones")
-        return right(feed_forward(self, x).a[-1], labels).double().mean().item()
+        return a
 
     def _examples(self, x: object) -> Tensor:
         try_own_functions(self)
-        return checks.examples(x, self.sizes[0], self.layers[0].w)
+        return examples_of(self, x)
 
     def _targets(self, y: object, x: Tensor) -> Tensor:
         return checks.targets(y, x, self.sizes[-1], self.layers[0].w)
 
 
+def examples_of(net: Network, x: object) -> Tensor:
+    """`x`, as a caller gave it, as a tensor of the network's: what is done to examples before all else is done here."""
+    return checks.examples(x, net.sizes[0], net.layers[0].w)
+
+
+def pair_of_tensors(net: Network, x: object, y: object) -> tuple[Tensor, Tensor]:
+    """The same of both; y stays class indices where it is."""
+    rows = examples_of(net, x)
+    return rows, checks.indices_or_matrix(y, rows, net.sizes[-1], net.layers[0].w)
+
+
 @by_size(multiplications)
-def backprop(net: Network, x: Tensor, y: Tensor, masks: Sequence[Tensor | None] = ()) -> BackpropTrace:
+def backprop(net: Network, x: Given, y: Given, masks: Sequence[Tensor | None] = ()) -> BackpropTrace:
     """One forward and one backward pass, with everything they computed.
 
     x (m, n_0), y class indices (m,) or a matrix (m, n_L). masks: of dropout, for what enters each layer (m, n_l), or
     None; `batch_of` gives those of a training. Raises ValueError for a wrong shape, dtype, device or label.
     """
-    x = net._examples(x)
-    y = net._targets(y, x)
-    masks, shapes = tuple(masks), [(*x.shape[:-1], n) for n in net.sizes[:-1]]
+    rows = net._examples(x)
+    matrix = net._targets(y, rows)
+    masks, shapes = tuple(masks), [(*rows.shape[:-1], n) for n in net.sizes[:-1]]
     of = [shape if mask is None else tuple(mask.shape) for mask, shape in zip(masks, shapes, strict=False)]
     if masks and (len(masks) != len(shapes) or of != shapes):
         raise ValueError(f"masks must be of what enters each layer, of the shapes {shapes}, or None: see bp.batch_of")
-    trace = feed_forward(net, x, masks=masks)
-    delta = tuple(delta for _, delta in errors(net, trace, output_delta(net, trace, y)))[::-1]
-    return BackpropTrace(trace.a, trace.z, delta, mean_cost(net, trace, y), trace.masks, trace.entered)
+    trace = feed_forward(net, rows, masks=masks)
+    delta = tuple(delta for _, delta in errors(net, trace, output_delta(net, trace, matrix)))[::-1]
+    return BackpropTrace(trace.a, trace.z, delta, mean_cost(net, trace, matrix), trace.masks, trace.entered)
 
 
 def stack(networks: Iterable[Network]) -> Network:

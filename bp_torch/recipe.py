@@ -319,6 +319,8 @@ ELSEWHERE = {
     **dict.fromkeys(("patience", "monitor", "restore_best"), "bp.fit, which has it"),
     **dict.fromkeys(("learning_rate", "eta"), "lr"),
     **dict.fromkeys(("validation_data", "eval_set"), "validation=(x, y)"),
+    **dict.fromkeys(("validation_split", "validation_fraction"), "validation=0.1"),
+    "verbose": "bp.fit(…, progress=False)",
 }
 """Where to find what people look for among the settings."""
 

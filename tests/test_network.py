@@ -176,8 +176,8 @@ EXAMPLES = [
     (torch.zeros(6, 5, dtype=torch.int64), y32, "x is torch.int64 and the network torch.float32"),
     (torch.zeros(6, 5, dtype=torch.float64), y32, "x is torch.float64 and the network torch.float32"),
     (torch.zeros(6, 5, device="meta"), y32, "x is on meta and the network on cpu"),
-    (x32.numpy(), y32, "x must be a torch.Tensor, not ndarray"),
-    (x32, y32.tolist(), "y must be a torch.Tensor, not list"),
+    (x32.double().numpy() + 0.1, y32, r"x must be a torch.Tensor, not ndarray .* round x\[0, 0\], 0.1: give torch.as"),
+    (x32, [0.5] * 6, "y must be class indices .6,. of whole numbers, or a matrix"),
     (x32, torch.full((6,), 3), "class indices run from 0 to 2 for a network of 3 outputs, and y holds 3"),
     (x32, torch.full((6,), -1), "y holds -1"),
     (x32, torch.full((6,), 0.5), "y must be 6 int64 class indices, or a floating matrix"),
@@ -203,6 +203,35 @@ def test_examples_are_refused_everywhere(x: torch.Tensor, y: torch.Tensor, messa
     for use in uses:
         with pytest.raises(ValueError, match=message):
             use()
+
+
+def test_probabilities() -> None:
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    for cost, output, n in (
+        ("softmax_cross_entropy", None, 3),
+        ("binary_cross_entropy", None, 1),
+        ("quadratic", "sigmoid", 1),
+        ("binary_cross_entropy", None, 3),
+    ):
+        net = bp.Network.create([5, 4, n], cost=cost, output=output)
+        p, a = net.predict_proba(x), net.forward(x).a[-1]
+        assert torch.equal(p[:, -1:] if n == 1 else p, a)
+        assert torch.equal(p.argmax(1), net.predict(x))
+        assert p.shape == (6, max(n, 2))
+        if n == 1 or cost.startswith("softmax"):
+            torch.testing.assert_close(p.sum(1), torch.ones(6))
+    two = bp.stack([net, net])
+    assert two.predict_proba(x).shape == (2, 6, 3)
+
+
+@pytest.mark.parametrize("output", ["identity", "relu", "tanh"])
+def test_outputs_that_are_no_probabilities(output: str) -> None:
+    net = bp.Network.create([5, 4, 3], output=output)
+    with pytest.raises(ValueError, match=f"{output} outputs are no probabilities: make the network with cost='softmax"):
+        net.predict_proba(x32)
+    net = bp.Network.create([5, 3], cost="softmax_cross_entropy")
+    with pytest.raises(ValueError, match="row 1 of x are not finite"):
+        net.predict_proba(torch.tensor([[0.0] * 5, [torch.nan] * 5]))
 
 
 def test_accuracy_needs_classes() -> None:

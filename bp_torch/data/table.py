@@ -11,10 +11,10 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.data import cells as reading
 from bp_torch.data.faults import short
-from bp_torch.data.splitting import set_apart
 from bp_torch.data.targets import TASKS, targets, warn_of_near_equals
 from bp_torch.errors import DataError
 from bp_torch.randomness import generator
+from bp_torch.splitting import set_apart
 
 FAR = 1e6  # times the usual distance from the middle, from which on a cell makes the others nearly one value
 ONE_IN = 5  # rows is one to test on
@@ -72,7 +72,7 @@ def table(
         raise DataError(f"{path} holds {len(cells.lines)} rows below its header: give it 3 at least, for both parts")
     x = torch.frombuffer(cells.features, dtype=torch.float64).view(len(cells.lines), -1)
     order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
-    test = set_apart(y, classes is not None, order, ONE_IN)
+    test = set_apart(y, classes is not None, order, 1 / ONE_IN)
     if not test.any():
         raise DataError(f"{path}, column {target!r}: no class has two rows, one of them to test on: add rows")
     far, numbering = _far(cells, cells.columns, x), _numbering(x)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
+from bp_torch.given import Given
 from bp_torch.insight.check import known_weight
-from bp_torch.network import Network
+from bp_torch.network import Network, pair_of_tensors
 
 
 class Change(NamedTuple):
@@ -18,7 +18,7 @@ class Change(NamedTuple):
 
 
 @torch.no_grad()
-def cost_changes(net: Network, x: Tensor, y: Tensor, weight: tuple[int, int, int], steps: Sequence[float]) -> Change:
+def cost_changes(net: Network, x: Given, y: Given, weight: tuple[int, int, int], steps: Sequence[float]) -> Change:
     """ΔC for each Δw of one weight w_jk: (∂C/∂w) Δw by backpropagation, and C(w + Δw) − C(w) by two forward passes.
 
     x (m, n_0), y class indices (m,) or a matrix (m, n_L); weight (l, j, k) for w_jk of layer l. All is computed in the
@@ -29,6 +29,7 @@ def cost_changes(net: Network, x: Tensor, y: Tensor, weight: tuple[int, int, int
     if net.layers[0].w.ndim != 2:
         raise ValueError("cost_changes takes one network at a time, not a stack")
     l, j, k = known_weight(net, *weight)
+    x, y = pair_of_tensors(net, x, y)
     slope = net.gradients(x, y)[l].w[j, k].item()
     moved = net.to(net.layers[0].w.dtype)
     before, w = moved.cost(x, y), moved.layers[l].w

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.equations import bias_gradient, weight_gradient
-from bp_torch.network import Network, backprop
+from bp_torch.given import Given
+from bp_torch.network import Network, backprop, pair_of_tensors
 from bp_torch.randomness import generator
 from bp_torch.trace import Layer
 
@@ -68,8 +69,8 @@ class Check(NamedTuple):
 @torch.no_grad()
 def check(
     net: Network,
-    x: Tensor,
-    y: Tensor,
+    x: Given,
+    y: Given,
     *,
     weights: Iterable[tuple[int, int, int]] | None = None,
     paths: bool | None = None,
@@ -100,6 +101,7 @@ def check(
     if paths and count > FEW_PATHS:
         raise ValueError(f"a network of sizes {net.sizes} has {count:,} paths: too many to sum, leave paths out")
     chosen = None if weights is None else [known_weight(net, *lkj) for lkj in weights]
+    x, y = pair_of_tensors(net, x, y)
     gradients = net.gradients(x, y)
     rng = generator("check", checks.seed(seed))
     by_path = path_gradients(net, x, y) if (count <= FEW_PATHS if paths is None else paths) else None

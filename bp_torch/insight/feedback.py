@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.equations import hidden_error
+from bp_torch.given import Given
 from bp_torch.network import Feedback, Network, backprop, errors, multiplications
 from bp_torch.randomness import generator
 from bp_torch.threads import by_size
@@ -44,7 +45,7 @@ def direct_feedback_alignment(net: Network, *, seed: int = 0, matrices: Mapping[
 
 @torch.no_grad()
 @by_size(multiplications)
-def angles(net: Network, x: Tensor, y: Tensor, feedback: Feedback) -> list[float]:
+def angles(net: Network, x: Given, y: Given, feedback: Feedback) -> list[float]:
     """The angle in degrees between each hidden layer's error by `feedback` and by BP2: its mean over the examples.
 
     x (m, n_0), y class indices (m,) or a matrix (m, n_L) -> one number a hidden layer, first layer first: 0 is BP2's

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.equations import bias_gradient
+from bp_torch.given import Given
 from bp_torch.network import Network, backprop, multiplications
 from bp_torch.threads import by_size
 
@@ -25,7 +26,7 @@ class ErrorNorms(NamedTuple):
 
 @torch.no_grad()
 @by_size(multiplications)
-def error_norms(net: Network, x: Tensor, y: Tensor) -> ErrorNorms:
+def error_norms(net: Network, x: Given, y: Given) -> ErrorNorms:
     """The size of each hidden layer's error for the examples x (m, n_0), y class indices (m,) or a matrix (m, n_L).
 
     Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), chapter 5, "The vanishing gradient problem".
@@ -52,7 +53,7 @@ class Slopes(NamedTuple):
 
 @torch.no_grad()
 @by_size(multiplications)
-def slopes(net: Network, x: Tensor, y: Tensor, layer: int, *, bins: int = 10) -> Slopes:
+def slopes(net: Network, x: Given, y: Given, layer: int, *, bins: int = 10) -> Slopes:
     """How |∂C_x/∂w_jk| = |a_k| |δ_j| (BP4 for one example) depends on a_k and on σ′(z_j), in a layer of the network.
 
     x (m, n_0), y class indices (m,) or a matrix (m, n_L); layer from 0. The cells are of equal width, from 0 to the

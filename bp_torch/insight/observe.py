@@ -9,6 +9,7 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.activations import SOFTMAX, Activation
 from bp_torch.equations import bias_gradient, weight_gradient
+from bp_torch.given import Given
 from bp_torch.labels import class_labels
 from bp_torch.network import Network, backprop
 
@@ -20,7 +21,7 @@ MOST_NEURONS = 320  # whose values are kept for every followed example, over all
 
 
 @torch.no_grad()
-def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+def observe(net: Network, probe: tuple[Given, Given], followed: tuple[Given, Given]) -> dict[str, Tensor]:
     """What one forward and one backward pass over the probe, and one over the followed examples, show.
 
     probe, followed: pairs (x, y), x (m, n_0), y class indices (m,) or a matrix (m, n_L). Returns, on the CPU in
@@ -64,7 +65,7 @@ def observe(net: Network, probe: tuple[Tensor, Tensor], followed: tuple[Tensor, 
         for name, value in values.items():
             value = torch.full_like(trace.a[l + 1], torch.nan) if value is None else value
             observed[f"{name}.{l}"] = value[:, :count].float().cpu().clone()
-    y = checks.targets(followed[1], followed[0], net.sizes[-1], net.layers[0].w)
+    y = checks.targets(followed[1], trace.a[0], net.sizes[-1], net.layers[0].w)
     for l in kept_weights(net.sizes):
         observed[f"w.{l}"] = net.layers[l].w.float().cpu().clone()
     observed["followed_cost"] = net.cost_function.value(trace.z[-1], trace.a[-1], y).float().cpu()

@@ -19,9 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bp_torch import checks
+from bp_torch import checks, given
+from bp_torch.given import Given
 from bp_torch.insight import blocks
-from bp_torch.network import Network, multiplications
+from bp_torch.network import Network, examples_of, multiplications, multiplications_of, pair_of_tensors
 from bp_torch.threads import A_STEP, by_size
 from bp_torch.trace import Layer
 
@@ -43,7 +44,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Examples = tuple[Tensor, Tensor]
+Examples = tuple[Given, Given]
 
 SIMILARITIES = ("dot", "cosine")
 
@@ -95,21 +96,23 @@ class Influential(NamedTuple):
 def _in_a_block(net: Network, x: object = None, *_: object, block_size: object = None, **__: object) -> int:
     """Multiplications of a forward pass in each block, of what a function below was given."""
     rows = block_size if isinstance(block_size, int) else blocks.rows(net, None)
-    return multiplications(net, x[:rows] if isinstance(x, Tensor) and x.ndim == 2 else None)
+    shape = given.shape(x)
+    of_block = multiplications_of(net, (min(rows, shape[0]), shape[1]) if len(shape) == 2 else ())
+    return min(of_block, multiplications(net, x))  # fewer of a sparse x
 
 
-def _in_a_pair_of_blocks(net: Network, *given: object, block_size: object = None, **named: object) -> int:
+def _in_a_pair_of_blocks(net: Network, *pairs: object, block_size: object = None, **named: object) -> int:
     """Multiplications where a block meets another, roughly: each example of the one meets each of the other."""
     most = block_size if isinstance(block_size, int) else blocks.rows(net, None, pairwise=True)
-    flat = [t for each in (*given, *named.values()) for t in (each if isinstance(each, (tuple, list)) else [each])]
-    rows = [min(most, len(t)) for t in flat if isinstance(t, Tensor) and t.ndim == 2 and t.shape[1] == net.sizes[0]]
+    flat = [t for each in (*pairs, *named.values()) for t in (each if isinstance(each, (tuple, list)) else [each])]
+    rows = [min(most, shape[0]) for shape in map(given.shape, flat) if shape[1:] == (net.sizes[0],)]
     return max(rows, default=0) * min(rows, default=0) * sum(net.sizes)
 
 
 @torch.no_grad()
 @by_size(_in_a_block, A_STEP)
 def gradient_norms(
-    net: Network, x: Tensor, y: Tensor, *, by_layer: bool = False, block_size: int | None = None
+    net: Network, x: Given, y: Given, *, by_layer: bool = False, block_size: int | None = None
 ) -> Tensor:
     """‖∇C_x‖ of each example over all parameters (m,); by_layer: over each layer's own, (m, L).
 
@@ -128,7 +131,7 @@ def gradient_norms(
 @torch.no_grad()
 @by_size(_in_a_block, A_STEP)
 def clipped_sum(
-    net: Network, x: Tensor, y: Tensor, max_norm: float, *, block_size: int | None = None
+    net: Network, x: Given, y: Given, max_norm: float, *, block_size: int | None = None
 ) -> tuple[Layer, ...]:
     """Σ_x min(1, max_norm / ‖∇C_x‖) ∇C_x, in the shape of `net.layers`: the sum of the clipped gradients, not the mean.
 
@@ -147,7 +150,7 @@ def clipped_sum(
 
 @torch.no_grad()
 @by_size(_in_a_block, A_STEP)
-def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> tuple[Layer, ...]:
+def second_moment(net: Network, x: Given, y: Given, *, block_size: int | None = None) -> tuple[Layer, ...]:
     """The mean over the examples of (∂C_x/∂w)² and (∂C_x/∂b)², elementwise, in the shape of `net.layers`.
 
     (δ_j a_k)² = δ_j² a_k²: BP3 and BP4 of the squares. For a cost that is −ln p(y | x), as the cross-entropies are, it
@@ -163,7 +166,7 @@ def second_moment(net: Network, x: Tensor, y: Tensor, *, block_size: int | None 
 
 @torch.no_grad()
 @by_size(_in_a_block, A_STEP)
-def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = None) -> NoiseScale:
+def noise_scale(net: Network, x: Given, y: Given, *, block_size: int | None = None) -> NoiseScale:
     """The gradient noise scale B = tr Σ / |G|², and the batch size it advises: B, where noise equals gradient.
 
     With batches of B, training takes about twice the steps that huge batches need, and twice the examples that tiny
@@ -193,30 +196,30 @@ def noise_scale(net: Network, x: Tensor, y: Tensor, *, block_size: int | None = 
 
 @torch.no_grad()
 @by_size(_in_a_pair_of_blocks)
-def gram(net: Network, x: Tensor, y: Tensor, other: Examples | None = None, *, block_size: int | None = None) -> Tensor:
+def gram(net: Network, x: Given, y: Given, other: Examples | None = None, *, block_size: int | None = None) -> Tensor:
     """The Gram matrix of the gradients, ∇C_x · ∇C_x′: (m, m), or (m, m′) against the examples of `other`.
 
     K = Σ_l (δδ′ᵀ) ⊙ (aa′ᵀ + 1): products of rows stand for those of gradients.
     """
     x, y = _checked(net, x, y)
-    other = (x, y) if other is None else _checked_pair(net, "other", other)
+    against = (x, y) if other is None else _checked_pair(net, "other", other)
     rows = blocks.rows(net, block_size, pairwise=True)
-    return blocks.matrix(partial(blocks.gradients, net), (x, y), other, rows)
+    return blocks.matrix(partial(blocks.gradients, net), (x, y), against, rows)
 
 
 @torch.no_grad()
 @by_size(_in_a_pair_of_blocks)
-def ntk(net: Network, x: Tensor, other: Tensor | None = None, *, block_size: int | None = None) -> Tensor:
+def ntk(net: Network, x: Given, other: Given | None = None, *, block_size: int | None = None) -> Tensor:
     """The empirical neural tangent kernel of the outputs' weighted inputs zᴸ: (m, m), or (m, m′) against `other`.
 
     Θ(x, x′) = Σ_j ∇z_j(x) · ∇z_j(x′), over the n_L outputs j and all parameters: the trace, not the mean, of the
     n_L × n_L kernel. The gradients are those of zᴸ, before the output activation, so the sweep of output j starts from
     δᴸ = e_j, and neither targets nor cost play a part. Source: A. Jacot et al., "Neural Tangent Kernel" (2018).
     """
-    x = _checked_x(net, x)
-    other = x if other is None else _checked_x(net, other)
+    x = _checked_examples(net, x)
+    against = x if other is None else _checked_examples(net, other)
     rows = blocks.rows(net, block_size, pairwise=True, sweeps=net.sizes[-1])
-    return blocks.matrix(partial(blocks.output_gradients, net), (x,), (other,), rows)
+    return blocks.matrix(partial(blocks.output_gradients, net), (x,), (against,), rows)
 
 
 @torch.no_grad()
@@ -231,8 +234,8 @@ def influence(
     Gradient Descent" (2020): TracIn, of one checkpoint and without its η. "cosine": the same over both norms, so that
     examples of large gradients don't win everywhere; 0 where a gradient is 0.
     """
-    train, test, rows, cosine = _influence_checked(net, train, test, similarity, block_size)
-    return blocks.matrix(partial(blocks.gradients, net), test, train, rows, cosine)
+    of_train, of_test, rows, cosine = _influence_checked(net, train, test, similarity, block_size)
+    return blocks.matrix(partial(blocks.gradients, net), of_test, of_train, rows, cosine)
 
 
 @torch.no_grad()
@@ -244,18 +247,18 @@ def top_influences(
 
     The whole matrix never exists. Raises ValueError for a k above m_train.
     """
-    train, test, rows, cosine = _influence_checked(net, train, test, similarity, block_size)
-    if checks.whole("k", k, 1) > train[0].shape[0]:
-        raise ValueError(f"k must be at most {train[0].shape[0]}, the number of training examples, not {k}")
+    of_train, of_test, rows, cosine = _influence_checked(net, train, test, similarity, block_size)
+    if checks.whole("k", k, 1) > of_train[0].shape[0]:
+        raise ValueError(f"k must be at most {of_train[0].shape[0]}, the number of training examples, not {k}")
     blocks_of_best = []
-    for block in blocks.split(*test, rows=rows):
+    for block in blocks.split(*of_test, rows=rows):
         best = Influential(
             net.layers[0].w.new_empty(block[0].shape[0], 0),
-            torch.empty(block[0].shape[0], 0, dtype=torch.int64, device=test[0].device),
+            torch.empty(block[0].shape[0], 0, dtype=torch.int64, device=of_test[0].device),
         )
         done = 0
         for of_block in blocks.dot_products(
-            partial(blocks.gradients, net), block, blocks.split(*train, rows=rows), cosine
+            partial(blocks.gradients, net), block, blocks.split(*of_train, rows=rows), cosine
         ):
             number = torch.arange(done, done + of_block.shape[1], dtype=torch.int64, device=of_block.device).expand_as(
                 of_block
@@ -270,25 +273,23 @@ def top_influences(
     )
 
 
-def _checked(net: Network, x: Tensor, y: Tensor) -> Examples:
-    """x and y as they are worked on."""
-    x = _checked_x(net, x)
-    return x, checks.indices_or_matrix(y, x, net.sizes[-1], net.layers[0].w)
-
-
-def _checked_x(net: Network, x: Tensor) -> Tensor:
+def _checked_examples(net: Network, x: Given) -> Tensor:
     w = net.layers[0].w
     if w.ndim != 2:
         raise ValueError("per-example quantities are of one network at a time, not of a stack")
     if w.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"per-example quantities need float32 or float64, not {w.dtype}: use net.to(torch.float32)")
-    x = checks.examples(x, net.sizes[0], w)
-    if x.ndim != 2:
-        raise ValueError(f"x must have the shape (m, {net.sizes[0]}), one example a row, not {tuple(x.shape)}")
-    return x
+    rows = examples_of(net, x)
+    if rows.ndim != 2:
+        raise ValueError(f"x must have the shape (m, {net.sizes[0]}), one example a row, not {tuple(rows.shape)}")
+    return rows
 
 
-def _checked_pair(net: Network, name: str, examples: Examples) -> Examples:
+def _checked(net: Network, x: Given, y: Given) -> tuple[Tensor, Tensor]:
+    return pair_of_tensors(net, _checked_examples(net, x), y)
+
+
+def _checked_pair(net: Network, name: str, examples: Examples) -> tuple[Tensor, Tensor]:
     if not isinstance(examples, Sequence) or len(examples) != 2:
         raise ValueError(f"{name} must be a pair of examples and their targets, (x, y)")
     return _checked(net, *examples)
@@ -296,8 +297,8 @@ def _checked_pair(net: Network, name: str, examples: Examples) -> Examples:
 
 def _influence_checked(
     net: Network, train: Examples, test: Examples, similarity: str, block_size: int | None
-) -> tuple[Examples, Examples, int, bool]:
-    """The examples as they are worked on, the rows of a block, and whether cosines are asked for."""
-    train, test = _checked_pair(net, "train", train), _checked_pair(net, "test", test)
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int, bool]:
+    """Both pairs, the rows of a block, and whether cosines are asked for."""
+    of_train, of_test = _checked_pair(net, "train", train), _checked_pair(net, "test", test)
     cosine = checks.one_of("similarity", similarity, SIMILARITIES) == "cosine"
-    return train, test, blocks.rows(net, block_size, pairwise=True), cosine
+    return of_train, of_test, blocks.rows(net, block_size, pairwise=True), cosine

@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import torch
-
 from bp_torch.data.named import Split
-from bp_torch.data.splitting import set_apart
-from bp_torch.randomness import generator
 from bp_torch.recipe import Recipe
+from bp_torch.splitting import to_validate_on
 
 ONE_IN = 10  # of the training examples is held out, where a run chooses by a validation cost
 SHOWN = 20  # classes in a message
@@ -19,8 +16,7 @@ def held_out(data: Split, seed: int) -> tuple[Split, Split]:
 
     Raises ValueError where there are too few.
     """
-    order = torch.randperm(len(data.y), generator=generator("validation", seed), dtype=torch.int64, device="cpu")
-    apart = set_apart(data.y.cpu(), data.classes is not None, order, ONE_IN).to(data.y.device)
+    apart = to_validate_on(data.y, data.classes is not None, seed, 1 / ONE_IN)
     if not apart.any():
         raise ValueError(
             f"patience holds out a tenth of the training examples, and {len(data.y)} are too few: leave it away"

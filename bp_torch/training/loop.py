@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bp_torch import checks, sparse
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
+from bp_torch.given import Given
 from bp_torch.labels import right
 from bp_torch.network import Network, feed_forward, multiplications, try_own_functions
 from bp_torch.penalties import penalty
@@ -23,7 +24,7 @@ from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
 from bp_torch.training.batches import order_of
 from bp_torch.training.divergence import first_not_finite
-from bp_torch.training.examples import Pair, finite, pair_of
+from bp_torch.training.examples import Pair, pair_of, validated_by
 from bp_torch.training.job import Job, Steps
 from bp_torch.training.plan import numbers_table, plan_of
 from bp_torch.training.precision import products_in
@@ -80,9 +81,9 @@ class Record:
 @takes_settings
 def train(
     net: Network,
-    data: tuple[Tensor, Tensor],
+    data: tuple[Given, Given],
     *,
-    validation: tuple[Tensor, Tensor] | None = None,
+    validation: tuple[Given, Given] | float | None = None,
     sample_weight: Any = None,
     every: int | None = None,
     start: Position | None = None,
@@ -92,7 +93,9 @@ def train(
     """Mini-batch stochastic gradient descent: changes `net` in place and yields a `Record` after every epoch.
 
     data, validation: (x, y) of the network's dtype and on its device; x (m, n_0), y class indices (m,) or a matrix
-        (m, n_L). A class index of −100 is no target, as in torch's cross_entropy: its example is left out.
+        (m, n_L). A class index of −100 is no target, as in torch's cross_entropy: its example is left out. Arrays of
+        NumPy, frames and lists become such tensors, once, where the dtype holds all their values. validation=0.1 holds
+        out a tenth of the data, the same share of every class, drawn by `seed`.
     sample_weight: what each example counts for (m,), 0 or more: C = Σ w_x C_x / Σ w_x over each batch, as in
         scikit-learn. An example of weight 0 is left out.
     every: yields a record after every so many batches within an epoch, too: a place to save and to stop in an epoch
@@ -115,8 +118,7 @@ def train(
     if net.layers[0].w.ndim != 2:
         raise ValueError("train takes one network at a time: train the networks of a stack one after the other")
     with _memory("the targets as a matrix", "train on fewer examples"):
-        x, y, labels, known = pair_of("data", data, net)
-        held_out = None if validation is None else finite(pair_of("validation", validation, net))
+        (x, y, labels, known), held_out = validated_by(pair_of("data", data, net), validation, net, recipe.seed)
     if held_out and labels is None:  # real-valued targets; the few held out may happen to be zeros and ones
         held_out = held_out._replace(labels=None)
     elif held_out and labels is not None and labels.dtype == torch.bool:  # as may those of several labels have one each

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bp_torch import sparse
+from bp_torch import given, sparse
 from bp_torch.errors import reason
 
 
@@ -73,14 +73,15 @@ def _relative(weights: Tensor) -> Tensor:
     return weights / weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
 
 
-def sample_weights(given: Any, x: Tensor, known: Tensor | None) -> Tensor:
+def sample_weights(weights_given: Any, x: Tensor, known: Tensor | None) -> Tensor:
     """The weights of the examples x (m, n_0), as (m,), in float64 on their device.
 
-    given: a number for each row that was given, of which `known` says which x are; None: all. Raises ValueError.
+    weights_given: a number for each row that was given, of which `known` says which x are; None: all. Raises
+    ValueError.
     """
     rows = len(x) if known is None else len(known)
     try:
-        values = given if isinstance(given, Tensor) else torch.as_tensor(given, dtype=torch.float64, device="cpu")
+        values = given.numbers(weights_given)
         if values.is_complex() or values.layout != torch.strided:
             raise TypeError(f"not {values.dtype} of layout {values.layout}")
         weights = values.detach().to(x.device, torch.float64)

@@ -2,12 +2,15 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from tqdm import tqdm
 
 import bp_torch as bp
 from bp_torch.training.stopping import early_stopping
@@ -51,6 +54,57 @@ def test_fit_displays_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], mo
     printed = capsys.readouterr()
     assert "2/2" in printed.err
     assert printed.out == ""
+
+
+class _Shell:
+    config: ClassVar = {"IPKernelApp": {}}
+
+
+def _in_a_kernel(monkeypatch: pytest.MonkeyPatch, bar: type) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=_Shell))  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(sys.modules, "tqdm.autonotebook", SimpleNamespace(tqdm=bar))  # pyright: ignore[reportArgumentType]
+
+
+def test_fit_displays_tqdm_s_bar_in_a_notebook(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            shown.append((self.n, self.postfix))
+            return super().update(n)
+
+    _in_a_kernel(monkeypatch, Bar)
+    bp.fit(bp.Network.create([64, 10]), bp.data.digits("train"), epochs=2, lr=1.0)
+    assert [(n, str(figures)[:4]) for n, figures in shown] == [(0, "cost"), (1, "cost")]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_notebook_without_widgets_has_the_plain_bar_and_no_warning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tqdm itself decides, as in a kernel without ipywidgets, and would warn."""
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=_Shell))  # pyright: ignore[reportArgumentType]
+    for name in ("tqdm.autonotebook", "tqdm.notebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    bp.fit(bp.Network.create([64, 10]), bp.data.digits("train"), epochs=2, lr=1.0)
+    printed = capsys.readouterr()
+    assert "2/2" in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_fit_is_quiet_where_no_progress_is_asked_for(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    settings: dict[str, Any] = dict(epochs=2, validation=0.1, patience=1, progress=False)
+    assert len(bp.fit(bp.Network.create([64, 10]), bp.data.digits("train"), **settings)) == 2
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(ValueError, match="progress must be True or False, not 0"):
+        bp.fit(bp.Network.create([64, 10]), bp.data.digits("train"), progress=0)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.5), ("adam", 0.01)])
