@@ -93,7 +93,7 @@ def _chosen(arguments: list[str]) -> tuple[str, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"bp_torch {VERSION}")
-    parser.add_argument("program", metavar="PROGRAM", help="its own options: PROGRAM --help")
+    parser.add_argument("program", metavar="PROGRAM", nargs="?", default="", help="its own options: PROGRAM --help")
     if not arguments or arguments == ["help"]:
         arguments = ["--help"]
     if arguments[0] == "help":

@@ -41,6 +41,7 @@ def test_a_name_that_is_none_is_told_the_nearest_at_once() -> None:
     assert done.stderr == "bp-torch: there is no program 'predct': did you mean predict?\n"
     assert done.stdout == "loaded []\n"
     assert "there are train, predict, report" in _typed("xyz").stderr
+    assert _typed("--no-such-option").stderr.endswith("unrecognized arguments: --no-such-option\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
