@@ -160,8 +160,9 @@ def _parts(place: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _said(module: nn.Module) -> str:
     """A module with its options, as torch prints it; of what is made of modules, its name alone."""
-    options = "" if any(True for _ in module.children()) else module.extra_repr()
-    return f"{type(module).__name__}({options})"
+    kind, options = type(module), "" if any(True for _ in module.children()) else module.extra_repr()
+    whose = "" if kind.__module__.startswith("torch.nn.") else f"{kind.__module__}."  # another's Linear is another
+    return f"{whose}{kind.__name__}({options})"
 
 
 def _check_linear(place: str, linear: nn.Linear, before: list[tuple[str, nn.Linear]]) -> None:
