@@ -3,6 +3,7 @@
 Legend: sizes = [n_0, …, n_L]; layer l (l = 0 … L−1) has w (n_l+1, n_l) and b (n_l+1,), as torch's Linear and the book's
 w_jk. x is (m, n_0), y class indices (m,) or a matrix (m, n_L). Leading dimensions broadcast: see `stack`. Tensors
 are of the network's dtype and on its device; arrays of NumPy, frames and lists become such, where that loses nothing.
+A sparse x, torch's or SciPy's, is taken as it is: see `sparse`.
 
 The public methods check their arguments. The plain functions below them don't: they are what the training step runs.
 """

@@ -22,6 +22,8 @@ TESTS = [
     "tests/test_clipping.py",
     "tests/training/test_plan.py",
     "tests/test_sequential.py",
+    "tests/test_sparse.py",
+    "tests/training/test_sparse.py",
 ]  # quick
 
 MUTANTS = [
@@ -39,7 +41,7 @@ MUTANTS = [
     ("BP2 with the σ′ of the layer above", "network.py", "trace.z[l - 1], trace.a[l])", "trace.z[l], trace.a[l + 1])"),
     ("BP3 without 1/m", "equations.py", "return delta.mean(-2)", "return delta.sum(-2)"),
     ("no bias gradient", "equations.py", "return delta.mean(-2)", "return 0 * delta.mean(-2)"),
-    ("BP4 without 1/m", "equations.py", "return weight_sum(delta, a) / delta.shape[-2]", "return weight_sum(delta, a)"),
+    ("BP4 without 1/m", "equations.py", "weight_sum(delta, a) / delta.shape[-2]", "weight_sum(delta, a)"),
     ("BP4 with the wrong sign", "equations.py", "return delta.mT @ a", "return -delta.mT @ a"),
     ("z with w transposed", "equations.py", "torch.addmm(b, a, w.mT)", "torch.addmm(b, a, w)"),
     ("z without b", "equations.py", "torch.addmm(b, a, w.mT)", "torch.mm(a, w.mT)"),
@@ -61,7 +63,26 @@ MUTANTS = [
     ("dropout without 1 / (1 − p)", "training/plan.py", "[1 / (1 - rate) for rate", "[1.0 for rate"),
     ("the same masks in each epoch", "training/job.py", "self.recipe.seed, epoch)", "self.recipe.seed, 1)"),
     ("no clipping", "clipping.py", "return (most / (norm + EPSILON)).clamp(max=1)", "return 0 * first + 1"),
-    ("the norm by the errors without the biases", "clipping.py", "(a @ a.mT + 1)", "(a @ a.mT)"),
+    ("the norm by the errors without the biases", "clipping.py", "products(a, a) + 1)", "products(a, a))"),
+    ("a mask by places that forget the rows before", "sparse.py", "(row_numbers(x) + first)", "row_numbers(x)"),
+    (
+        "BP4 of a sparse x in the wrong columns",
+        "sparse.py",
+        "return Active(numbers.long()",
+        "return Active(numbers.long().flip(0)",
+    ),
+    (
+        "a sparse batch of the wrong sign",
+        "sparse.py",
+        "index_select(0, stored), x.values()",
+        "index_select(0, stored), -x.values()",
+    ),
+    (
+        "the lazy Adam that keeps its means",
+        "training/lazy.py",
+        "*zip(slots, of_used.slots, strict=True)",
+        "*zip((), ())",
+    ),
     (
         "the book's penalty on biases",
         "training/step.py",

@@ -4,11 +4,11 @@ Example x has the gradient ∂C_x/∂w = δ_x a_xᵀ, ∂C_x/∂b = δ_x in each
 its square and its dot product with another example's follow from δ and a alone. One forward and one backward pass over
 all examples give these; the examples go through in blocks of rows, so memory does not grow with their number.
 
-All functions take one network (not a stack) of float32 or float64 with any activations and cost, x (m, n_0), and y
-class indices (m,) or a matrix (m, n_L); `Examples` is such a pair (x, y). block_size is the number of examples that are
-worked on at a time; left out, a block takes about as much memory as the parameters do, or 1 MiB (64 MiB on a GPU) if
-that is more, and eight times as much where every example meets every other. Wrong shapes, dtypes, devices, labels and
-numbers raise ValueError before any work starts.
+All functions take one network (not a stack) of float32 or float64 with any activations and cost, x (m, n_0), which may
+be sparse, and y class indices (m,) or a matrix (m, n_L); `Examples` is such a pair (x, y). block_size is the number of
+examples that are worked on at a time; left out, a block takes about as much memory as the parameters do, or 1 MiB (64
+MiB on a GPU) if that is more, and eight times as much where every example meets every other. Wrong shapes, dtypes,
+devices, labels and numbers raise ValueError before any work starts.
 """
 
 import math
