@@ -1,16 +1,20 @@
-"""The cells of a CSV or TSV file: features as numbers, the target as text."""
+"""The cells of a CSV or TSV file, each looked at: strict, and slow beside `quick`, which leaves it what is odd."""
 
 import csv
-import math
+import gzip
+import io
+import itertools
 import re
-import textwrap
+import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import IO, Any, NamedTuple, TextIO, cast
 
 from bp_torch.data import faults
+from bp_torch.data.columns import Cells, of_texts
 from bp_torch.data.faults import short
 from bp_torch.errors import DataError
 
@@ -18,71 +22,115 @@ LONGEST_LINE = 1 << 24  # characters
 HEAD = 1 << 17  # characters, of which the header line tells the delimiter
 LEADING_BLANK = re.compile(r"\A\s*[\r\n]")
 QUOTED = re.compile(r'(^|[,;\t]) *(?:"[^"]*"?)+')  # a quoted cell and what is before it; a quote within is two
+UNNAMED = "Unnamed: 0"  # as pandas calls a first column without a name: the index that it has written itself
+LACKS_HEADER = " (does the file lack its header line?)"
 
 
-class Cells(NamedTuple):
-    """What stands in the file: feature names, features row by row, target cells, the line that each row ended at.
+class Header(NamedTuple):
+    """A file's header: the names of its columns, what separates cells, and a csv.reader of what is below it."""
 
-    bad: cells that are missing, or no numbers in a feature. Where there are any, the features are not whole.
-    delimiter: what stands between the cells.
-    """
-
-    columns: tuple[str, ...]
-    features: array
-    target: list[str]
-    lines: array
-    bad: faults.Bad
+    names: tuple[str, ...]
     delimiter: str
+    below: Any
 
 
-def read(path: Path, target: str) -> Cells:
-    """The cells of the file, as `table` takes it. Raises its errors."""
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """The file as text, unpacked if it is gzipped. Raises DataError for what can't be read as a table of text."""
     try:
         if not path.is_file():
-            raise DataError(f"there is no file {path}: name a CSV or TSV file")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read(path, file, target)
+            raise DataError(f"there is no file {path}: name a CSV, TSV or Parquet file")
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            content = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
+            with io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
+                yield text
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text ({error.reason}): save it as CSV in UTF-8") from error
     except csv.Error as error:
         raise DataError(f"{path} is not a CSV table ({error}): save it as CSV in UTF-8") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is no whole gzip file ({error}): pack it again") from error
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
 
 
-def _read(path: Path, file: TextIO, target: str) -> Cells:
+def read(path: Path, as_text: Container[str] = (), exact: str | None = None, first: int | None = None) -> Cells:
+    """The cells of the file, of its first rows if so many are given. Raises its errors.
+
+    as_text: columns that are no numbers, whatever they hold. exact: one whose whole numbers beyond float64's own
+        precision are to stay apart, and so are texts then.
+    """
+    with opened(path) as file:
+        header = begun(path, file)
+        which = [array("q") for _ in header.names]
+        texts: list[dict[str, int]] = [{} for _ in header.names]
+        for row, _ in itertools.islice(_rows(path, header), first):
+            for at, index, cell in zip(which, texts, row, strict=True):
+                at.append(index.setdefault(cell.strip(), len(index)))
+    columns = {
+        name: of_texts(at, list(index), as_text=name in as_text, exact=name == exact)
+        for name, at, index in zip(header.names, which, texts, strict=True)
+    }
+    return Cells(str(path), columns, len(which[0]), line_of(path), header.delimiter)
+
+
+def line_of(path: Path) -> Callable[[int], str]:
+    """Where a row of the file, counted from 0, stands: the line that it ends at. The file is read for it, once."""
+    lines = array("q")
+
+    def line(row: int) -> str:
+        if not lines:
+            with opened(path) as file:
+                lines.extend(number for _, number in _rows(path, begun(path, file)))
+        return f"line {lines[row]}"
+
+    return line
+
+
+def begun(path: Path, file: TextIO) -> Header:
+    """The file's header, read. Raises DataError where it is none."""
     delimiter = _delimiter(file)
     reader = csv.reader(_lines(path, file), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
-    header = [name.strip() for name in next((row for row in reader if any(map(str.strip, row))), [])]
-    at = _target_column(path, header, target)
-    columns = (*header[:at], *header[at + 1 :])
-    features, targets, ends = array("d"), [], array("q")
-    texts: dict[str, str] = {}  # each text once in memory, however many rows hold it
-    bad: faults.Bad = {}
-    count = 0
+    names = [name.strip() for name in next((row for row in reader if any(map(str.strip, row))), [])]
+    if not any(names):
+        raise DataError(f"{path} is empty: it needs a header line and rows")
+    if all(faults.number(name) is not None for name in names):
+        raise DataError(f"{path} begins with a line of numbers only: put a header line with the columns' names there")
+    if not names[0] and len(names) > 1 and not like_cells(names):
+        names[0] = UNNAMED
+    counts = Counter(names)
+    lacks = LACKS_HEADER if like_cells(names) else ""
+    for k, name in enumerate(names, start=1):
+        if not name:
+            raise DataError(
+                f"column {k} of {path} has no name: name it, or leave it out if it only numbers the rows{lacks}"
+            )
+        if counts[name] > 1:
+            raise DataError(f"{path} has {counts[name]} columns named {short(name)}: give each its own name{lacks}")
+    return Header(tuple(names), delimiter, reader)
+
+
+def like_cells(names: Sequence[str]) -> bool:
+    """Whether a header looks like a row of cells."""
+    return 2 * sum(faults.number(name) is not None for name in names) >= len(names)
+
+
+def _rows(path: Path, header: Header) -> Iterator[tuple[list[str], int]]:
+    """Each row below the header, with the line that it ends at; blank lines, and lines of spaces, are none."""
+    count, width, reader = 0, len(header.names), header.below
     for row in reader:
         if len(row) < 2 and not "".join(row).strip():
-            continue  # a blank line, or one of spaces
+            continue
         count += 1
-        if len(row) != len(header):
-            quotes = f" (a {delimiter!r} within a cell needs quotes around the cell)" if len(row) > len(header) else ""
+        if len(row) != width:
+            quotes = f" (a {header.delimiter!r} within a cell needs quotes around the cell)" if len(row) > width else ""
             raise DataError(
-                f"{path}, row {count} (line {reader.line_num}) has {len(row)} cells, and the header {len(header)}: "
+                f"{path}, row {count} (line {reader.line_num}) has {len(row)} cells, and the header {width}: "
                 f"correct the row{quotes}"
             )
-        text, line = row.pop(at).strip(), reader.line_num
-        numbers = _numbers(row)
-        if numbers is None:
-            for name, cell in zip(columns, row, strict=True):
-                if faults.number(cell) is None:
-                    faults.note(bad, name, [(cell, line)])
-        if faults.is_missing(text):
-            faults.note(bad, target, [(text, line)])
-        if numbers is not None and not bad:
-            features.extend(numbers)
-        targets.append(texts.setdefault(text, text))
-        ends.append(line)
-    return Cells(columns, features, targets, ends, bad, delimiter)
+        yield row, reader.line_num
 
 
 def _lines(path: Path, file: TextIO) -> Iterator[str]:
@@ -100,40 +148,3 @@ def _delimiter(file: TextIO) -> str:
     file.seek(0)
     header = re.split(r"[\r\n]", QUOTED.sub(r"\1", head), maxsplit=1)[0]
     return max(",;\t", key=header.count)
-
-
-def _target_column(path: Path, header: Sequence[str], target: str) -> int:
-    """Where the target stands in the header, if the header is one."""
-    if not any(header):
-        raise DataError(f"{path} is empty: it needs a header line and rows")
-    if all(faults.number(name) is not None for name in header):
-        raise DataError(f"{path} begins with a line of numbers only: put a header line with the columns' names there")
-    counts = Counter(header)
-    like_cells = 2 * sum(faults.number(name) is not None for name in header) >= len(header)
-    lacks = " (does the file lack its header line?)" if like_cells else ""
-    for k, name in enumerate(header, start=1):
-        if not name:
-            raise DataError(
-                f"column {k} of {path} has no name: name it, or leave it out if it only numbers the rows{lacks}"
-            )
-        if counts[name] > 1:
-            raise DataError(f"{path} has {counts[name]} columns named {short(name)}: give each its own name{lacks}")
-    if target not in header:
-        known = textwrap.shorten(", ".join(header[:100]), 500, placeholder=" …")
-        if len(header) == 1:
-            lacks = "; cells are to be separated by commas, semicolons or tabs"
-        raise ValueError(f"{path} has no column {target!r}: its columns are {known}{lacks}")
-    if len(header) == 1:
-        raise DataError(f"{path} has no column but {target!r}: it needs features too")
-    return header.index(target)
-
-
-def _numbers(row: list[str]) -> list[float] | None:
-    """All cells of a row as finite numbers, or None; quick, for most rows are good."""
-    try:
-        values = list(map(float, row))
-    except ValueError:
-        return None
-    if math.isfinite(sum(values)) and "_" not in "".join(row):
-        return values
-    return None if any(faults.number(cell) is None for cell in row) else values

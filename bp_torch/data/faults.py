@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from bp_torch.errors import DataError
 
@@ -26,21 +27,22 @@ PATTERNS = {  # of what is no number; the first that fits says what it is
 }
 THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"  # 1,234: who wrote it may mean 1234
 AMOUNT = re.compile(r"[$€£¥]?\s?[+−-]?(?:\d{1,3}(?:[.,'’\s]\d{3})+|\d*)(?:[.,]\d+)?(?:[eE][+-]?\d+)?\s?[$€£¥%‰]?")
+PADDED = re.compile(r"[+-]?0\d+")  # a code, such as 007
 SHOWN = 3  # columns that a message names of each kind; the others are counted
 LONGEST = 40  # characters of a cell or a name that a message shows
 
 
 class Found(NamedTuple):
-    """Bad cells of one kind in one column: how many, the first of them, and whether any holds a point."""
+    """Bad cells of one kind in one column: how many, the row and text of the first, and whether any holds a point."""
 
     cells: int
-    line: int
+    row: int
     cell: str
     points: bool
 
 
 Bad = dict[tuple[str, str], Found]
-"""What was found, by kind and column, in the order in which it was met."""
+"""What was found, by kind and column."""
 
 
 def is_missing(cell: str) -> bool:
@@ -62,6 +64,12 @@ def number(cell: str) -> float | None:
     return float(cell) if is_float(cell) and math.isfinite(float(cell)) and "_" not in cell else None
 
 
+def are_codes(texts: Iterable[str]) -> bool:
+    """Whether these numbers are codes such as 007, with their zeros: whole ones, of which one begins with a 0."""
+    texts = [text for text in texts if not is_missing(text)]
+    return any(map(PADDED.fullmatch, texts)) and all((number(text) or 0.0).is_integer() for text in texts)
+
+
 def kind(cell: str) -> str:
     """What a cell that is no number is."""
     if is_missing(cell):
@@ -77,27 +85,36 @@ def is_amount(cell: str) -> bool:
     return bool(AMOUNT.fullmatch(cell.strip()[:LONGEST])) and any(map(str.isdigit, cell))
 
 
-def note(bad: Bad, column: str, cells: Iterable[tuple[str, int]]) -> None:
-    """Counts cells of a column, each with its line, among what is bad."""
-    for cell, line in cells:
-        key = kind(cell), column
-        count, line, first, points = bad.get(key, Found(0, line, cell, False))
-        bad[key] = Found(count + 1, line, first, points or "." in cell)
+def note(bad: Bad, column: str, texts: Sequence[str], which: np.ndarray, wrong: Sequence[bool]) -> None:
+    """Counts cells of a column among what is bad.
+
+    texts: the different cells. which: (m,) the text of each row, by its number. wrong: whether a text is bad.
+    """
+    rows = np.bincount(which, minlength=len(texts))
+    first = np.full(len(texts), len(which))
+    np.minimum.at(first, which, np.arange(len(which)))
+    for k in sorted((k for k, is_bad in enumerate(wrong) if is_bad and rows[k]), key=first.__getitem__):
+        key = kind(texts[k]), column
+        known = bad.get(key, Found(0, int(first[k]), texts[k], False))
+        bad[key] = known._replace(cells=known.cells + int(rows[k]), points=known.points or "." in texts[k])
 
 
-def error(path: Path, bad: Bad, rows: int, target: str, delimiter: str, way_out: str = "") -> DataError:
+def error(
+    source: str, bad: Bad, rows: int, target: str, delimiter: str, place: Callable[[int], str], way_out: str = ""
+) -> DataError:
     """All that is bad as one sentence, of bounded length.
 
-    delimiter: of the file's cells. way_out: what else can be done about the target's cells.
+    delimiter: of the file's cells. place: where a row is, in words. way_out: what else can be done about the target's
+    cells.
     """
     parts, bad = [], _merged(bad)
     for what, feature in dict.fromkeys((name, column != target) for name, column in bad):
         of_kind = ((column, found) for (name, column), found in bad.items() if name == what)
         columns = [each for each in of_kind if (each[0] != target) == feature]
-        shown = ", ".join(_told(what, column, found, rows) for column, found in columns[:SHOWN])
+        shown = ", ".join(_told(what, column, found, rows, place) for column, found in columns[:SHOWN])
         more = f" and {len(columns) - SHOWN:,} columns more" if len(columns) > SHOWN else ""
-        parts.append(f"{what} in {shown}{more}: {_advice(what, dict(columns), rows, feature, delimiter)}")
-    return DataError(f"{path} holds {'; '.join([*parts, *([way_out] if way_out else [])])}")
+        parts.append(f"{what} in {shown}{more}: {_advice(what, dict(columns), feature, delimiter)}")
+    return DataError(f"{source} holds {'; '.join([*parts, *([way_out] if way_out else [])])}")
 
 
 def _merged(bad: Bad) -> Bad:
@@ -116,16 +133,16 @@ def short(text: str) -> str:
     return repr(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
-def _told(what: str, column: str, found: Found, rows: int) -> str:
-    example = f"the first in line {found.line}" if what == ABSENT else f"{short(found.cell)} in line {found.line}"
+def _told(what: str, column: str, found: Found, rows: int, place: Callable[[int], str]) -> str:
+    where = f"in {place(found.row)}"
+    example = f"the first {where}" if what == ABSENT else f"{short(found.cell)} {where}"
     return f"column {short(column)} ({found.cells:,} of {rows:,} rows, {example})"
 
 
-def _advice(what: str, columns: dict[str, Found], rows: int, feature: bool, delimiter: str) -> str:
+def _advice(what: str, columns: dict[str, Found], feature: bool, delimiter: str) -> str:
     found = list(columns.values())
     cell = found[0].cell.strip()[:LONGEST]
-    mostly = feature and any(2 * each.cells > rows for each in found)
-    without = "leave the column out, or " if mostly else ""
+    leave = f", or leave {'it' if len(columns) == 1 else 'them'} out, {leaving(columns)}" if feature else ""
     if what == COMMAS:
         point = cell.replace(".", "").replace(",", ".").replace("−", "-")
         either = f", or {cell.replace(',', '')} if it means that" if re.fullmatch(THOUSANDS, cell) else ""
@@ -135,18 +152,14 @@ def _advice(what: str, columns: dict[str, Found], rows: int, feature: bool, deli
             f'write {point}{either}; with pandas, pandas.read_csv(FILE, sep="{separator}", decimal=","{thousands}) '
             "reads decimal commas"
         )
-    if what == TRUTHS and feature:
-        return "write 1 and 0"
     if what == DATES:
-        return f"{without}write numbers, the days since a first one, say"
+        return f"write dates as 2024-01-31, which are read as days{leave}"
     if what == SIGNS:
-        return f"{without}write the digits alone, with a point before decimals"
-    if what == TEXT and mostly:
-        names = ", ".join(map(short, list(columns)[:SHOWN])) + ", …" * (len(columns) > SHOWN)
-        return (
-            f"{without}write a column of 0 and 1 for each text (with pandas, pandas.get_dummies(rows, "
-            f"columns=[{names}], dtype=int) makes them)"
-        )
-    if what == ABSENT:
-        return f"{without}fill them" if mostly else "fill them, or leave out their rows"
-    return "correct them, or leave out their rows"
+        return f"write the digits alone, with a point before decimals{leave}"
+    return f"correct them{leave or ', or leave out their rows'}"
+
+
+def leaving(names: Iterable[str]) -> str:
+    """The setting that leaves columns out, as it is typed."""
+    names = list(names)
+    return f'drop="{",".join([*(short(name)[1:-1] for name in names[:SHOWN]), *(["…"] * (len(names) > SHOWN))])}"'

@@ -1,24 +1,29 @@
-"""A table in a text file, CSV or TSV, as data to train on."""
+"""A table in a file or a data frame, as data to train on."""
 
+import csv
+import difflib
+import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.data import cells as reading
-from bp_torch.data.faults import short
-from bp_torch.data.targets import TASKS, targets, warn_of_near_equals
+from bp_torch.data import kinds, sources
+from bp_torch.data.cells import LACKS_HEADER, like_cells
+from bp_torch.data.columns import Cells, is_frame
+from bp_torch.data.faults import leaving, short
+from bp_torch.data.fitting import chosen, far_cells, fitted_to, moments, numbering
+from bp_torch.data.preprocessing import Preprocessing, Target
+from bp_torch.data.targets import TASKS, indices, targets, values, warn_of_near_equals
 from bp_torch.errors import DataError
 from bp_torch.randomness import generator
 from bp_torch.splitting import set_apart
 
-FAR = 1e6  # times the usual distance from the middle, from which on a cell makes the others nearly one value
-ONE_IN = 5  # rows is one to test on
-SOME = 5000  # rows of which a median is taken
+SHARE = 0.2  # of the rows is the test part
 
 
 class Table(NamedTuple):
@@ -26,10 +31,12 @@ class Table(NamedTuple):
 
     train, test: x (m, n) float32; y (m,) int64 class indices, or for a real-valued target (m, 1) float32.
     classes: the name of each class index; None for a real-valued target.
-    columns: the names of the n features.
+    columns: the names of the n inputs: of columns of numbers first, then of those that say what is missing, then of the
+        categories, such as town=Ulm.
     mean, scale: (n,) float64, mean and standard deviation of the training part: x is (cell − mean) / scale, and 0
-        where a feature is constant in the training part (scale 0).
+        where a feature is constant in the training part (scale 0). 0 and 1 for inputs that are 0 or 1.
     target_mean, target_scale: a real-valued y is (cell − target_mean) / target_scale, likewise; 0 and 1 for classes.
+    preprocessing: all of this as one value, to be kept with a network: see `Network.create`.
     """
 
     train: tuple[Tensor, Tensor]
@@ -40,115 +47,164 @@ class Table(NamedTuple):
     scale: Tensor
     target_mean: float
     target_scale: float
+    preprocessing: Preprocessing
 
 
 def table(
-    path: str | Path, *, target: str, task: str | None = None, seed: int = 0, device: str | torch.device = "cpu"
+    source: Any,
+    *,
+    target: str,
+    task: str | None = None,
+    drop: str | Sequence[str] = (),
+    test_share: float | None = None,
+    test_file: Any = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
 ) -> Table:
-    """A CSV or TSV file with a header line, as features and one target column.
+    """The rows of a file or a data frame, as features and one target column.
 
-    path: UTF-8 text; cells are separated by commas, semicolons or tabs, whichever the header line holds most of outside
-        quotes. Blank lines are passed over.
-    target: the name of the column to predict. Every other column is a feature and must hold finite numbers.
+    source: the path of a CSV or TSV file with a header line, gzipped or not, or of a Parquet file (where pyarrow is
+        installed); or a data frame of pandas or polars. Text is UTF-8; cells are separated by commas, semicolons or
+        tabs, whichever the header line holds most of outside quotes. Blank lines are passed over.
+    target: the name of the column to predict. Every other column is a feature: numbers; dates such as 2024-01-31, as
+        days; truth values, True or yes as 1; and texts, as categories. Codes such as 007 are texts. A missing cell
+        (empty, NA, NaN, null, ?) is filled with the column's median, and a further input says that it was missing; a
+        missing text is a category of its own. A text that no row to train on has is 0 in all inputs of its column.
     task: "classification" makes classes of the target, "regression" values. Left out, the cells decide. Text makes
         classes, and so do codes such as 007, with their zeros, and whole numbers of at most 20 distinct values of which
         one repeats. Other numbers are values. Classes are sorted, and 1, 1.0 and 1e0 are one; texts are classes as they
         stand.
-    seed: which fifth of the rows is the test part; about the same fifth of every class. A class's only row is one to
-        train on.
+    drop: columns to leave out, as a list or as a text "a,b".
+    test_share: the share of the rows that is the test part, a fifth if left out; about the same of every class. A
+        class's only row is one to train on. test_file: the rows to test on, in place of a share.
+    seed: which of the rows are the test part.
 
-    Raises ValueError if there is no such column. Raises DataError for a file that is no such table, or not one for the
-    task: cells that are missing or not numbers are told by column, with an example. So is a target of more different
-    texts than half of the rows (and than 20): an identifier, not classes.
-    Warns of classes whose names differ only in case or spaces, of cells so far off that the others of their column
-    become nearly one value, and of a feature beside others that only numbers the rows.
+    Raises ValueError if there is no such column. Raises DataError for what is no such table, or not one for the task:
+    cells that are missing in the target, or mixed up in a feature, are told by column, with an example. So is a target
+    of more different texts than half of the rows (and than 20): an identifier, not classes.
+    Warns of columns that are left out, since they are empty or identifiers, of those that hold one value or only number
+    the rows, of classes whose names differ only in case or spaces, and of cells so far off that the others of their
+    column become nearly one value.
     """
-    device, seed, path = checks.available_device(device), checks.seed(seed), Path(path)
+    device, seed = checks.available_device(device), checks.seed(seed)
     if task is not None:
         checks.one_of("task", task, TASKS)
-    cells = reading.read(path, target)
-    y, classes = targets(path, target, cells, task)
-    if len(cells.lines) < 3:
-        raise DataError(f"{path} holds {len(cells.lines)} rows below its header: give it 3 at least, for both parts")
-    x = torch.frombuffer(cells.features, dtype=torch.float64).view(len(cells.lines), -1)
-    order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
-    test = set_apart(y, classes is not None, order, 1 / ONE_IN)
-    if not test.any():
-        raise DataError(f"{path}, column {target!r}: no class has two rows, one of them to test on: add rows")
-    far, numbering = _far(cells, cells.columns, x), _numbering(x)
-    x, mean, scale = _standardised(path, cells.columns, x, test, far)
-    target_mean, target_scale = 0.0, 1.0
-    if classes is None:
-        far |= _far(cells, (target,), y)
-        y, centre, width = _standardised(path, [target], y, test, far)
-        target_mean, target_scale = float(centre), float(width)
-        if target_scale == 0:
-            raise DataError(f"{path}, column {target!r}: the rows to train on hold one value only: add others")
+    if test_share is not None:
+        checks.share("test_share", test_share)
+        if test_file is not None:
+            raise ValueError("test_share and test_file both say which rows to test on: leave one of them away")
+    if not is_frame(source):
+        source = Path(source)
+    cells = sources.read(source, exact=target)
+    _check_names(cells, target)
+    dropped = list(_dropped(cells, target, drop))
+    others = {name: column for name, column in cells.columns.items() if name != target and name not in dropped}
+    if not others:
+        raise DataError(f"{cells.source} has no column but {target!r}: it needs features too")
+    found, bad, unused = chosen(cells, others)
+    y, classes = targets(cells, target, task, bad)
+    if cells.rows < 3:
+        raise DataError(f"{cells.source} holds {cells.rows} rows below its header: give it 3 at least, for both parts")
+    if not found:
+        raise DataError(f"{cells.source} has no column to learn from but {target!r}: {'; '.join(unused)}")
+    labels = torch.from_numpy(y)
+    if test_file is None:
+        order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
+        test = set_apart(labels, classes is not None, order, SHARE if test_share is None else test_share)
+        if not test.any():
+            raise DataError(
+                f"{cells.source}, column {target!r}: no class has two rows, one of them to test on: add rows"
+            )
     else:
-        warn_of_near_equals(path, target, classes)
+        test = torch.zeros(len(y), dtype=torch.bool, device="cpu")
+    notes = [*unused]
+    features, far = fitted_to(cells, found, ~test, notes)
+    of_target = Target(target, classes)
+    if classes is None:
+        column = labels.unsqueeze(1)
+        far |= far_cells(cells, (target,), column)
+        centre, width = moments(cells.source, [target], column, test, far)
+        of_target = Target(target, None, float(centre), float(width))
+        if of_target.scale == 0:
+            raise DataError(f"{cells.source}, column {target!r}: the rows to train on hold one value only: add others")
+    else:
+        warn_of_near_equals(cells.source, target, classes)
     if far:
         more = f" (and so in {len(far) - 1:,} columns more)" if len(far) > 1 else ""
-        warnings.warn(
-            f"{path}, {next(iter(far.values()))}{more} is so far off that the other cells become nearly one value: "
-            "correct it, or write logarithms in its column",
-            RuntimeWarning,
-            stacklevel=2,
+        notes.append(
+            f"{next(iter(far.values()))}{more} is so far off that the other cells become nearly one value: "
+            "correct it, or write logarithms in its column"
         )
-    if numbering is not None:
-        warnings.warn(
-            f"{path}, column {short(cells.columns[numbering])} only numbers the rows: leave it out",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    train, held_out = ((x[rows].to(device), y[rows].to(device)) for rows in (~test, test))
-    return Table(train, held_out, classes, cells.columns, mean, scale, target_mean, target_scale)
+    if (counting := numbering(cells, found)) is not None:
+        notes.append(f"column {short(counting)} only numbers the rows: leave it out, {leaving([counting])}")
+    for note in notes:
+        warnings.warn(f"{cells.source}, {note}", RuntimeWarning, stacklevel=2)
+    left_out = tuple(name for name in cells.columns if name != target and name not in found)
+    made = Preprocessing(features, of_target, left_out)
+    x = made.encode_cells(cells)
+    whole = x, labels if classes else _scaled(labels, of_target)
+    if test_file is None:
+        parts = [tuple(each[rows] for each in whole) for rows in (~test, test)]
+    else:
+        parts = [whole, labelled(test_file, made)]
+    train, held_out = ((x.to(device), y.to(device)) for x, y in parts)
+    mean, scale = made.scaling
+    return Table(train, held_out, classes, made.columns, mean, scale, of_target.mean, of_target.scale, made)
 
 
-def _numbering(x: Tensor) -> int | None:
-    """The first of several columns (m, n) that holds 0 to m − 1 or 1 to m, in order; a sole one may be meant."""
-    if x.shape[1] == 1:
-        return None
-    counts = torch.arange(len(x), dtype=x.dtype, device="cpu").unsqueeze(1)
-    found = (((x == counts) | (x == counts + 1)).all(0) & ((x[-1] - x[0]) == len(x) - 1)).nonzero().flatten().tolist()
-    return found[0] if found else None
+def labelled(source: Any, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    """The rows of another file or data frame with the same columns as (x, y), by a preprocessing that was fitted.
 
-
-def _far(cells: reading.Cells, names: tuple[str, ...], column: Tensor) -> dict[str, str]:
-    """The farthest cell of each column that has one very far from all others, in words, by the column's name.
-
-    The usual distance is the median of those from the median; cells on it don't count, so that a column of many zeros
-    may hold a one. Medians are of some rows, spread evenly.
+    Raises DataError where columns, cells or classes are not those of the table that it was fitted to.
     """
-    some = column[:: 1 + len(column) // SOME]
-    middle = some.median(0).values
-    away = (some - middle).abs()
-    usual = away.where(away > 0, torch.nan).nanmedian(0).values
-    most, row = (column - middle).abs().max(0)
-    return {
-        names[k]: f"column {short(names[k])}: {float(column[row[k], k]):g} in line {cells.lines[int(row[k])]}"
-        for k in (most > FAR * usual).nonzero().flatten().tolist()
-    }
+    cells = read_for(source, preprocessing)
+    target = preprocessing.target
+    if target.name not in cells.columns:
+        raise DataError(f"{cells.source} lacks the column {short(target.name)}, which is to be predicted")
+    x = preprocessing.encode_cells(cells)
+    if target.classes is None:
+        return x, _scaled(torch.from_numpy(values(cells, target.name)), target)
+    return x, torch.from_numpy(indices(cells, target.name, target.classes))
 
 
-def _standardised(
-    path: Path, names: Sequence[str], column: Tensor, test: Tensor, far: Mapping[str, str]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns (m, n) scaled by their training rows, in float32; mean and standard deviation (n,), 0 for a constant.
+def read_for(source: Any, preprocessing: Preprocessing) -> Cells:
+    """The cells of a table whose columns are to be those of the preprocessing; its categories are read as texts."""
+    texts = {f.name for f in preprocessing.features if f.kind == kinds.CATEGORY}
+    return sources.read(source, texts, exact=preprocessing.target.name)
 
-    Moments are taken in units of a power of two near the largest cell: squares neither overflow nor vanish, and nothing
-    is rounded. far: what `_far` found, to be named where it is too far to compute with.
-    """
-    part = column[~test]
-    constant = (part == part[0]).all(0)
-    peak = part.abs().amax(0)
-    unit = (peak / (2 * peak.frexp().mantissa)).where(peak > 0, 1)
-    mean, scale = (part / unit).mean(0) * unit, ((part / unit).std(0, correction=0) * unit).where(~constant, 0)
-    scaled = ((column - mean) / scale).where(scale > 0, 0).to(torch.float32)
-    small = ~constant & (scale < torch.finfo(torch.float64).tiny)
-    for wild, what in ((small, "small"), (~scaled.isfinite().all(0), "large")):
-        if wild.any():
-            name = names[int(wild.nonzero()[0])]
-            if what == "large" and name in far:
-                raise DataError(f"{path}, {far[name]} is too far from the others to compute with: correct it")
-            raise DataError(f"{path}, column {name!r} holds numbers too {what} to compute with: rescale it")
-    return scaled, mean, scale
+
+def names_of(drop: str | Sequence[str]) -> list[str]:
+    """Names of columns, of a list or of a text "a,b", in which quotes stand around a name with a comma."""
+    if isinstance(drop, str):
+        return [name.strip() for name in next(csv.reader([drop], skipinitialspace=True), []) if name.strip()]
+    return [str(name) for name in drop]
+
+
+def _scaled(y: Tensor, target: Target) -> Tensor:
+    return ((y - target.mean) / target.scale).to(torch.float32).unsqueeze(1)
+
+
+def _check_names(cells: Cells, target: str) -> None:
+    """Raises where the target is none of the columns."""
+    names = list(cells.columns)
+    if target not in names:
+        lacks = LACKS_HEADER if like_cells(names) else ""
+        if len(names) == 1:
+            lacks = "; cells are to be separated by commas, semicolons or tabs"
+        known = textwrap.shorten(", ".join(names[:100]), 500, placeholder=" …")
+        raise ValueError(f"{cells.source} has no column {target!r}: its columns are {known}{lacks}")
+    if len(names) == 1:
+        raise DataError(f"{cells.source} has no column but {target!r}: it needs features too")
+
+
+def _dropped(cells: Cells, target: str, drop: str | Sequence[str]) -> Sequence[str]:
+    """The columns to leave out; raises ValueError for one that is none."""
+    names = names_of(drop)
+    for name in names:
+        if name == target:
+            raise ValueError(f"drop names {short(name)}, which is the column to predict: leave it away")
+        if name not in cells.columns:
+            near = difflib.get_close_matches(name, list(cells.columns), 1)
+            like = f": is it {short(near[0])}" if near else ""
+            raise ValueError(f"drop names {short(name)}, and {cells.source} has no such column{like}")
+    return names

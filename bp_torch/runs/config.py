@@ -17,7 +17,7 @@ from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS
 from bp_torch.borrowed import Borrowed
 from bp_torch.costs import COSTS
-from bp_torch.data.named import DATASETS, check_task, is_table
+from bp_torch.data.named import DATASETS, Choice, as_text as drop_text, check_choice, is_table
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe, as_text, option
@@ -51,6 +51,8 @@ class Config:
 
     dataset: a name of `DATASETS`, or a table's path. data_dir: where its files are or go. target: a table's column.
     task: "classification" or "regression", where the column's cells are not to decide it; a run's own says what it is.
+    drop: columns of a table to leave out, "a,b" or ["a", "b"]. test_share, test_file: the share of its rows that are
+        tested on, a fifth if left out, or a file of such rows.
     device: "auto" is CUDA where there is one.
     hidden: the widths of the hidden layers, "100,50" or [100, 50]. activation, cost, init, dtype: as `Network.create`
         takes them, by name.
@@ -78,6 +80,11 @@ class Config:
         },
         str,
     )
+    drop: str | Sequence[str] = option("", "columns of FILE.csv to leave out, as in id,name", metavar="A,B")
+    test_share: float | None = option(
+        None, "the share of the table's rows to test on, with about the same of every class (default: 0.2)", float, "X"
+    )
+    test_file: str | None = option(None, "a table of the rows to test on, in place of a share", str, "FILE.csv")
     device: str = option("auto", "auto (cuda where there is one), cpu, cuda, cuda:N")
     hidden: str | int | Sequence[int] = option("30", "neurons of the hidden layers, as in 100,50", metavar="N,N")
     activation: str = option("sigmoid", ", ".join(ACTIVATIONS))
@@ -104,6 +111,8 @@ class Config:
         if not isinstance(self.hidden, str):
             widths = self.hidden if isinstance(self.hidden, (list, tuple)) else [self.hidden]
             object.__setattr__(self, "hidden", ",".join(map(str, widths)))
+        if isinstance(self.drop, (list, tuple)):
+            object.__setattr__(self, "drop", drop_text(self.drop))
         for each in _own_fields():
             _check_kind(each.name, getattr(self, each.name), each.metadata["kind"])
         if not isinstance(self.recipe, Recipe):
@@ -121,7 +130,7 @@ class Config:
             raise ValueError(f"unknown dataset {self.dataset!r}: choose one of {', '.join(DATASETS)}, or a FILE.csv")
         if is_table(self.dataset) != (self.target is not None):
             raise ValueError("target must name the column to predict where the dataset is a FILE.csv, and only there")
-        check_task(self.dataset, self.task)
+        check_choice(self.dataset, self.choice)
         if self.dataset == "idx" and self.data_dir is None:
             raise ValueError("data_dir must be the folder of the four IDX files, for dataset idx")
         checks.one_of("activation", self.activation, ACTIVATIONS)
@@ -145,6 +154,11 @@ class Config:
             return [int(width) for width in str(self.hidden).split(",")]
         except ValueError:
             raise ValueError(f"hidden must list whole numbers, as in 100,50, not {self.hidden!r}") from None
+
+    @property
+    def choice(self) -> Choice:
+        """What is asked of a table besides its target."""
+        return Choice(self.task, str(self.drop), self.test_share, self.test_file)
 
     @property
     def validation(self) -> str:
@@ -174,7 +188,7 @@ class Config:
 
     def is_same_run(self, other: "Config") -> bool:
         """Whether both describe one run; the data may lie elsewhere."""
-        place = {"data_dir", "dataset"} if self.sha256 else {"data_dir"}
+        place = {"data_dir", "dataset", "test_file"} if self.sha256 else {"data_dir"}
         mine, theirs = self.settings(), other.settings()
         return all(mine[name] == theirs[name] for name in mine.keys() - place)
 

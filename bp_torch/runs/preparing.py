@@ -11,6 +11,7 @@ import torch
 from bp_torch import checks
 from bp_torch.data import download, named
 from bp_torch.data.named import Split
+from bp_torch.data.preprocessing import Preprocessing
 from bp_torch.errors import DataError
 from bp_torch.network import Network
 from bp_torch.recipe import with_rate
@@ -51,14 +52,15 @@ def prepared(config: Config) -> Prepared:
     book = config.activation == "sigmoid" and config.cost == "quadratic" and config.dataset == "mnist"
     config = replace(config, init=config.init or ("normal" if book else None))
     net = config.network(data.x.shape[1], len(data.classes or ("the value",)), None if data.classes else "identity")
-    sha256 = named.fingerprint(config.dataset, data, test)
+    net = replace(net, preprocessing=data.preprocessing)
+    sha256 = named.fingerprint(config.dataset, data, test, config.test_file)
     data, validation = (data, None) if config.patience is None else held_out(data, config.recipe.seed)
     recipe = with_indices(config.recipe, data.classes)
     loop.train(net, data[:2], validation=(validation or test)[:2], recipe=recipe)  # it checks them all now
-    scaling = named.is_table(config.dataset) and named.scaling(config.dataset, str(config.target), config.task)
     config = replace(
         config,
         dataset=str(Path(config.dataset).resolve()) if named.is_table(config.dataset) else config.dataset,
+        test_file=None if config.test_file is None else str(Path(config.test_file).resolve()),
         task=task_of(config, data.classes),
         data_dir=_data_dir(config),
         recipe=with_rate(config.recipe, net),
@@ -67,11 +69,23 @@ def prepared(config: Config) -> Prepared:
             "sizes": net.sizes,
             "classes": data.classes,
             **({"image": data.image, "paper": named.paper(data)} if data.image else {}),
-            **({"table": scaling} if scaling else {}),
+            **({"table": scaling(data.preprocessing)} if data.preprocessing else {}),
             "versions": {"bp_torch": VERSION, "torch": torch.__version__, "python": platform.python_version()},
         },
     )
     return Prepared(config, net, data, test, validation)
+
+
+def scaling(preprocessing: Preprocessing) -> dict[str, object]:
+    """How a table's inputs are called and scaled, and its target, as JSON can hold it: for who reads the config."""
+    mean, scale = preprocessing.scaling
+    return {
+        "columns": preprocessing.columns,
+        "mean": mean.tolist(),
+        "scale": scale.tolist(),
+        "target_mean": preprocessing.target.mean,
+        "target_scale": preprocessing.target.scale,
+    }
 
 
 def device_of(name: str) -> str:
@@ -94,7 +108,7 @@ def _load(config: Config, split: str) -> Split:
         split,
         root=config.data_dir,
         target=config.target,
-        task=config.task,
+        **config.choice._asdict(),
         device=config.device,
         dtype=configuration.DTYPES[config.dtype],
     )

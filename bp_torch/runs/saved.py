@@ -41,8 +41,19 @@ def read(folder: str | Path, device: str | torch.device = "cpu") -> Run:
         raise ValueError(f"{folder} is a file of a run: name the run's folder, {folder.parent}")
     if not (folder / WEIGHTS).is_file() or not (folder / configuration.FILE).is_file():
         raise ValueError(f"{folder} is not a run folder: name one that training wrote")
-    checkpoint = load_checkpoint(folder / WEIGHTS, device)
-    return Run(folder, configuration.read(folder), checkpoint.net, checkpoint.position)
+    checkpoint, config = load_checkpoint(folder / WEIGHTS, device), configuration.read(folder)
+    return Run(folder, config, _with_preprocessing(checkpoint.net, config), checkpoint.position)
+
+
+def _with_preprocessing(net: Network, config: Config) -> Network:
+    """The network with what its run says of a table, where it is of a version that kept it there alone."""
+    scaling = config.about.get("table")
+    if net.preprocessing is not None or not scaling or not named.is_table(config.dataset):
+        return net
+    try:
+        return replace(net, preprocessing=Preprocessing.of_scaling(scaling, str(config.target), config.about["classes"]))
+    except (KeyError, TypeError, ValueError):
+        return net
 
 
 def load_test_set(
@@ -57,16 +68,17 @@ def load_test_set(
     if data_dir is None and config.data_dir and Path(config.data_dir).is_dir() and name == config.dataset:
         data_dir = config.data_dir
     if named.is_table(name):
-        if Path(name).is_file() and named.checksum(name) != config.sha256:
+        test_file = _test_file(config)
+        if Path(name).is_file() and named.table_checksum(name, test_file) not in (config.sha256, None):
             raise ValueError(
                 f"{name} is not, or is no longer, the table that {run.folder} was trained on, so that its test rows "
-                "would be others; to predict rows of another table, see docs/guide.md"
+                "would be others; to predict rows of another table, name it after the run"
             )
         target = target or config.target
         if target != config.target:
             raise ValueError(f"{run.folder} predicts {config.target!r}, not {target!r}")
-    task = config.task if named.is_table(name) else None
-    test = named.load(name, "test", root=data_dir, target=target, task=task, device=like.device, dtype=like.dtype)
+    choice = config.choice._asdict() if named.is_table(name) else {}
+    test = named.load(name, "test", root=data_dir, target=target, device=like.device, dtype=like.dtype, **choice)
     if test.x.shape[1] != run.net.sizes[0]:
         raise ValueError(f"{name} has {test.x.shape[1]} inputs, and {run.folder} was trained on {run.net.sizes[0]}")
     if test.image is not None and "image" in config.about and test.image != config.image(run.net.sizes[0]):

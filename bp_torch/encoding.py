@@ -1,0 +1,31 @@
+"""What a network may carry besides its weights: how the rows of a table become its inputs."""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class Encoder(Protocol):
+    """How rows of a data frame become inputs: see `bp.data.Preprocessing`, the one that there is."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes; None for a real-valued target."""
+        ...
+
+    def encode(self, rows: Any) -> Tensor:
+        """The inputs (m, n) float32 for the rows of a data frame."""
+        ...
+
+    def decode(self, answers: Tensor) -> list[str] | Tensor:
+        """The names of classes (m,), or values (m, 1) in the target's own unit."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        ...
