@@ -10,7 +10,7 @@ The public methods check their arguments. The plain functions below them don't: 
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from bp_torch import checks, given, sparse
 from bp_torch.activations import ACTIVATIONS, OUTPUTS, Activation
 from bp_torch.costs import COSTS, Cost
+from bp_torch.encoding import Encoder
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.given import Given
 from bp_torch.initialisers import INITIALISERS
@@ -54,12 +55,14 @@ class Network:
     """A feed-forward network. Training changes the tensors of `layers` in place.
 
     layers: the parameters, first layer first. activations: one a layer, the output layer's last.
-    cost_function: the entry of `COSTS`, or your own.
+    cost_function: the entry of `COSTS`, or your own. preprocessing: how the rows of a table become its inputs, as
+        `bp.data.table` has fitted it; None where the inputs are numbers as they stand.
     """
 
     layers: tuple[Layer, ...]
     activations: tuple[Activation, ...]
     cost_function: Cost
+    preprocessing: Encoder | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if torch.compiler.is_compiling():
@@ -75,6 +78,9 @@ class Network:
                 f"{self.cost_function.name} is the cost of {output.name} outputs, not of {self.activations[-1].name}: "
                 f"leave output out, or use cost='quadratic'"
             )
+        inputs = None if self.preprocessing is None else len(self.preprocessing.columns)
+        if inputs not in (None, self.sizes[0]):
+            raise ValueError(f"the preprocessing makes {inputs} inputs, and the network has {self.sizes[0]}")
 
     def __repr__(self) -> str:
         w, names = self.layers[0].w, ", ".join(f.name for f in self.activations)
@@ -93,6 +99,7 @@ class Network:
         seed: int = 0,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
+        preprocessing: Encoder | None = None,
     ) -> Self:
         """A network with random weights.
 
@@ -104,6 +111,7 @@ class Network:
             and poisson, for counts, with exp.
         init: a key of `INITIALISERS`; left out, each layer gets the one that fits its activation (`Activation.init`).
         seed: 0 to 2³² − 1; the same seed gives the same network on every device, and up to rounding in every dtype.
+        preprocessing: that of a `bp.data.table`, kept with the network and saved with it.
 
         Raises ValueError for a name, size, seed, device or dtype that can't be had.
         """
@@ -130,7 +138,7 @@ class Network:
         for n_in, n_out, activation in zip(sizes[:-1], sizes[1:], activations, strict=True):
             w, b = INITIALISERS[init or activation.init](n_in, n_out, rng)
             layers.append(Layer(w.to(device, dtype), b.to(device, dtype)))
-        return cls(tuple(layers), tuple(activations), cost)
+        return cls(tuple(layers), tuple(activations), cost, preprocessing)
 
     @property
     def sizes(self) -> list[int]:
@@ -294,7 +302,8 @@ def stack(networks: Iterable[Network]) -> Network:
         Layer(torch.stack([net.layers[l].w for net in networks]), torch.stack([net.layers[l].b for net in networks]))
         for l in range(len(first.layers))
     )
-    return Network(layers, first.activations, first.cost_function)
+    alike = all(net.preprocessing == first.preprocessing for net in networks)
+    return Network(layers, first.activations, first.cost_function, first.preprocessing if alike else None)
 
 
 def _in_own_dtype(sweep: Iterator[tuple[int, Tensor]], device: str) -> Iterator[tuple[int, Tensor]]:

@@ -1,6 +1,7 @@
 """Options from the fields of `Config` and `Recipe`: what a field is called, takes and means stands there alone."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from bp_torch.recipe import Recipe
 from bp_torch.runs.config import Config
 
 FIELDS = {each.name: each for each in (*fields(Config), *fields(Recipe)) if "help" in each.metadata}
-DATA = ("dataset", "data_dir", "target")
+DATA = ("dataset", "data_dir", "target", "test_file")
 PARTS = ("weight_decay", "schedule", "warmup")
 """Options that name a part of a field: see `parts`."""
 
@@ -69,7 +70,7 @@ def typed_option(name: str, value: object = None) -> str:
         return f"--{'' if value else 'no-'}{name.replace('_', '-')}"
     if name in FIELDS and not isinstance(FIELDS[name].metadata["help"], str):
         return f"--{value}"
-    return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [str(value)])])
+    return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [shlex.quote(str(value))])])
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Evaluates a saved run on a data set, or reads digits from image files.
+"""Evaluates a saved run on a data set, predicts the rows of a table, or reads digits from image files.
 
 RUN is a folder that training wrote. Without images: cost and accuracy on the test set the run was made with, beside the
 accuracy of always naming the commonest class, the balanced accuracy and the recall of each class; for a real-valued
@@ -6,6 +6,9 @@ target the root mean square error in the target's own unit, and R². With images
 digit of each and the probability that the network gives every digit (for sigmoid outputs, which are ten separate
 yes-or-no answers, the ten probabilities need not sum to 100 %). A line ends with "uncertain, perhaps N" where no digit
 reaches 75 %, or N, the next one, comes within 50 % of it. A blank, and several digits in one picture, are refused.
+With a table, of a run that was trained on one: a CSV, a line for each row in the table's order, with the class, or the
+value in the target's own unit, and the probabilities of the classes. The table has the columns that the run was trained
+on, in any order; with the target's column among them, it is also said how good the predictions are.
 """
 
 import argparse
@@ -13,9 +16,10 @@ from pathlib import Path
 
 import torch
 
+from bp_torch.cli import predict_table
 from bp_torch.cli.main import typed
 from bp_torch.cli.messages import counted, figures
-from bp_torch.cli.options import add_run_options, given
+from bp_torch.cli.options import add_run_options, given, typed_option
 from bp_torch.data import named
 from bp_torch.data.pictures import picture
 from bp_torch.runs import quality, saved
@@ -23,20 +27,38 @@ from bp_torch.runs.preparing import device_of
 
 CERTAIN = 0.75  # what the largest output of a certain reading reaches, and the next one stays 0.5 below
 
-EXAMPLES = [["runs/mine"], ["runs/mine", "seven.png", "photo.jpg"]]
+EXAMPLES = [
+    ["runs/mine"],
+    ["runs/mine", "seven.png", "photo.jpg"],
+    ["runs/flowers", "new.csv", "--out", "predictions.csv"],
+]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
-    images = "files of one digit each, dark on light, light on dark or on transparency (default: the run's test set)"
-    parser.add_argument("images", metavar="IMAGE", nargs="*", type=Path, default=[], help=images)
+    files = (
+        "files of one digit each, dark on light, light on dark or on transparency; or one table (default: the run's "
+        "test set)"
+    )
+    parser.add_argument("files", metavar="FILE", nargs="*", type=Path, default=[], help=files)
+    parser.add_argument("--out", metavar="FILE.csv", type=Path, help="where predictions go (default: they are printed)")
 
 
 def run(options: argparse.Namespace) -> int:
     data = given(options)
     trained = saved.read(options.folder, device_of(str(data.pop("device", "auto"))))
-    if options.images:
-        _read_pictures(trained, options.images)
+    tables = [path for path in options.files if named.is_table(str(path))]
+    if options.out is not None and not tables:
+        raise ValueError("--out is for the predictions of a table's rows: name the table after the run")
+    if tables:
+        if len(options.files) > 1:
+            raise ValueError(f"one table is predicted at a time: name {tables[0]} alone")
+        if data:
+            told = " ".join(typed_option(name) for name in data)
+            raise ValueError(f"{told} names the run's test set, and {tables[0]} is predicted: leave one of them away")
+        predict_table.predict(trained, tables[0], options.out)
+    elif options.files:
+        _read_pictures(trained, options.files)
     else:
         _evaluate(trained, *saved.load_test_set(trained, **data))
     return 0
@@ -48,8 +70,8 @@ def _read_pictures(trained: saved.Run, paths: list[Path]) -> None:
     if size is None:
         if named.is_table(config.dataset):
             raise ValueError(
-                f"{trained.folder} was trained on a table, and new rows of one are predicted in Python: see "
-                f"docs/guide.md. Its test rows: {typed('predict', trained.folder)}"
+                f"{trained.folder} was trained on a table, and {paths[0]} is none: name a CSV, TSV or Parquet file. "
+                f"Its test rows: {typed('predict', trained.folder)}"
             )
         raise ValueError(
             f"{trained.folder} was not trained on images whose height and width are known: "

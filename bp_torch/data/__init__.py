@@ -8,6 +8,19 @@ from bp_torch.data.idx import idx
 from bp_torch.data.mnist import fashion_mnist, kmnist, mnist
 from bp_torch.data.named import Split, load
 from bp_torch.data.pictures import picture
+from bp_torch.data.preprocessing import Preprocessing
 from bp_torch.data.table import Table, table
 
-__all__ = ["Split", "Table", "digits", "fashion_mnist", "idx", "kmnist", "load", "mnist", "picture", "table"]
+__all__ = [
+    "Preprocessing",
+    "Split",
+    "Table",
+    "digits",
+    "fashion_mnist",
+    "idx",
+    "kmnist",
+    "load",
+    "mnist",
+    "picture",
+    "table",
+]

@@ -26,6 +26,11 @@ class Column(NamedTuple):
     texts: tuple[str, ...] | None = None
     category: bool = False
 
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """The texts, none for numbers."""
+        return self.texts or ()
+
     def missing(self) -> np.ndarray:
         """Which cells (m,) are missing, bool."""
         if self.texts is None:
@@ -56,7 +61,7 @@ class Cells(NamedTuple):
 
 def text_of(value: Any) -> str:
     """A cell of a data frame as it would stand in a file."""
-    if value is None or value != value or type(value).__name__ in ("NAType", "NaTType"):  # NaN
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:  # NaN
         return ""
     if isinstance(value, str):
         return value.strip()
@@ -127,7 +132,7 @@ def _of_series(source: str, name: str, series: Any) -> Column:
     column = _merged(which, texts)
     if isinstance(kind, pandas.CategoricalDtype):
         return column._replace(category=True)
-    return of_texts(column.values, column.texts or ())
+    return of_texts(column.values, column.distinct)
 
 
 def _checked_text(value: Any) -> str:

@@ -31,8 +31,8 @@ def chosen(cells: Cells, features: Mapping[str, Column]) -> tuple[dict[str, str]
         elif name == UNNAMED and cells.rows > 1 and len(np.unique(column.values)) == cells.rows:
             unused.append("the first column has no name and no value twice: it is left out as an index")
         elif kind is None:
-            faults.note(bad, name, column.texts or (), column.values, kinds.wrong(column, kinds.NUMBER))
-        elif kind == kinds.CATEGORY and kinds.is_identifier(column):
+            faults.note(bad, name, column.distinct, column.values, kinds.wrong(column, kinds.NUMBER))
+        elif kind == kinds.CATEGORY and not column.category and kinds.is_identifier(column):
             names.append(name)
         elif name == UNNAMED:
             raise DataError(f"column 1 of {cells.source} has no name: name it, or leave it out, {leaving([name])}")
@@ -71,7 +71,7 @@ def fitted_to(
     constant: list[str] = []
     if numbers:
         full = [np.where(np.isnan(column), fills[name], column) for name, column in numbers.items()]
-        x = torch.from_numpy(np.column_stack(full))
+        x = torch.as_tensor(np.column_stack(full), dtype=torch.float64, device="cpu")
         far = far_cells(cells, tuple(numbers), x)
         means, scales = moments(cells.source, tuple(numbers), x, ~train, far)
         for (name, column), mean, scale in zip(numbers.items(), means.tolist(), scales.tolist(), strict=True):
@@ -83,7 +83,7 @@ def fitted_to(
         texts = kinds.commonest(column, rows)
         fitted[name] = Feature(name, kinds.CATEGORY, categories=tuple(texts))
         constant += [name] * (len(texts) == 1)
-        if len(texts) >= kinds.MOST and len(set(column.texts or ())) > len(texts):
+        if len(texts) >= kinds.MOST and len(set(column.distinct)) > len(texts):
             notes.append(
                 f"column {short(name)}: its {kinds.MOST} commonest texts have an input each, and the others none"
             )

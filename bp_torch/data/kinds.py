@@ -47,7 +47,7 @@ def kind_of(column: Column) -> str | None:
 
 def wrong(column: Column, kind: str) -> list[bool]:
     """Which texts of a column are no cells of this kind."""
-    return [not faults.is_missing(text) and value_of(text, kind) is None for text in column.texts or ()]
+    return [not faults.is_missing(text) and value_of(text, kind) is None for text in column.distinct]
 
 
 def value_of(text: str, kind: str) -> float | None:
@@ -85,19 +85,19 @@ def numbers_of(column: Column, kind: str) -> np.ndarray:
 def texts_of(column: Column) -> Column:
     """The cells of a column as categories: texts, "" where they are missing."""
     column = column.as_texts()
-    texts = tuple("" if faults.is_missing(text) else text for text in column.texts or ())
+    texts = tuple("" if faults.is_missing(text) else text for text in column.distinct)
     return Column(column.values, texts)
 
 
 def is_identifier(column: Column) -> bool:
     """Whether a column of texts names its rows: with more different ones than half of the rows."""
-    distinct = sum(not faults.is_missing(text) for text in column.texts or ())
+    distinct = sum(not faults.is_missing(text) for text in column.distinct)
     return distinct > max(FEW, int((~column.missing()).sum()) / 2)
 
 
 def commonest(column: Column, rows: np.ndarray) -> Sequence[str]:
     """The texts of these rows of a column (rows: (m,) bool) that get inputs of their own, sorted, "" at the end."""
-    counts = np.bincount(column.values[rows], minlength=len(column.texts or ()))
-    found = [(-int(count), text) for text, count in zip(column.texts or (), counts, strict=True) if count and text]
-    missing = any(count and not text for text, count in zip(column.texts or (), counts, strict=True))
+    counts = np.bincount(column.values[rows], minlength=len(column.distinct))
+    found = [(-int(count), text) for text, count in zip(column.distinct, counts, strict=True) if count and text]
+    missing = any(count and not text for text, count in zip(column.distinct, counts, strict=True))
     return [*sorted(text for _, text in sorted(found)[:MOST]), *([""] if missing else [])]

@@ -82,7 +82,7 @@ def load(
         checks.one_of("dataset", name, DATASETS)
     if is_table(name) != (target is not None):
         raise ValueError("target must name the column to predict where the data set is a FILE.csv, and only there")
-    choice = Choice(task, as_text(drop), test_share, test_file)
+    choice = Choice(task, joined(drop), test_share, test_file)
     check_choice(name, choice)
     if is_table(name):
         both = _table(name, str(target), choice)
@@ -108,7 +108,7 @@ def check_choice(name: str, choice: Choice) -> None:
     """Raises ValueError where what is asked of a table can't be, or where the data set is none."""
     for field, value in choice._asdict().items():
         if value and not is_table(name):
-            raise ValueError(f'{field}="{value}" is for the target of a FILE.csv: leave it away for {name}')
+            raise ValueError(f'{field}="{value}" is for a table, FILE.csv: leave it away for {name}')
     if choice.task is not None:
         checks.one_of("task", choice.task, TASKS)
     if choice.test_share is not None:
@@ -119,7 +119,7 @@ def check_choice(name: str, choice: Choice) -> None:
         raise ValueError(f"test_file must be a table, FILE.csv, not {choice.test_file!r}")
 
 
-def as_text(drop: str | Sequence[str]) -> str:
+def joined(drop: str | Sequence[str]) -> str:
     """The names of columns to leave out as a text, with quotes around one that holds a comma."""
     if isinstance(drop, str):
         return drop

@@ -7,7 +7,7 @@ which are kept, so that another version of scikit-learn does the same.
 import difflib
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -101,20 +101,27 @@ class Preprocessing:
         """
         return self.encode_cells(of_frame(rows))
 
-    def encode_cells(self, cells: Cells) -> Tensor:
-        """As `encode`, for the cells of a table."""
+    def encode_cells(self, cells: Cells, *, warn: bool = True) -> Tensor:
+        """As `encode`, for the cells of a table; warn: of what the network has no input for."""
+        return torch.cat(list(self.parts(cells, warn=warn)))
+
+    def parts(self, cells: Cells, *, warn: bool = True) -> Iterator[Tensor]:
+        """As `encode_cells`, for some rows after the other: all at once may be many times what the table takes."""
         self._check(cells)
-        x = torch.empty(cells.rows, len(self.columns), dtype=torch.float32, device="cpu")
+        if warn and (told := self._passed_over(cells)):
+            warnings.warn(f"{cells.source}: {'; '.join(told)}", RuntimeWarning, stacklevel=4)
         for start in range(0, cells.rows, PART):
-            x[start : start + PART] = torch.from_numpy(self._encoded(cells, slice(start, start + PART)))
-        wild = (~x.isfinite()).nonzero()
-        if len(wild):
-            row, column = wild[0].tolist()
-            raise DataError(
-                f"{cells.source}, column {short(self.columns[column])}: the number in {cells.place(row)} is too far "
-                "from those of the rows to train on to compute with: correct it"
+            x = torch.as_tensor(self._encoded(cells, slice(start, start + PART)), dtype=torch.float64, device="cpu").to(
+                torch.float32
             )
-        return x
+            wild = (~x.isfinite()).nonzero()
+            if len(wild):
+                row, column = wild[0].tolist()
+                raise DataError(
+                    f"{cells.source}, column {short(self.columns[column])}: the number in {cells.place(start + row)} "
+                    "is too far from those of the rows to train on to compute with: correct it"
+                )
+            yield x
 
     def decode(self, answers: Tensor) -> list[str] | Tensor:
         """What a network's `predict` gives, in the table's own words: classes by name, or values in the target's unit.
@@ -180,7 +187,7 @@ class Preprocessing:
         return [f for f in self.features if f.kind != CATEGORY], [f for f in self.features if f.kind == CATEGORY]
 
     def _check(self, cells: Cells) -> None:
-        """Raises DataError where the columns or cells are not those of the table; warns of what is passed over."""
+        """Raises DataError where the columns or cells are not those of the table."""
         if not cells.rows:
             raise DataError(f"{cells.source} holds no rows")
         absent = [f.name for f in self.features if f.name not in cells.columns]
@@ -203,10 +210,9 @@ class Preprocessing:
                 numbers = kinds.numbers_of(column, f.kind) if f.kind == kinds.TRUTH else np.full(cells.rows, np.nan)
                 strange = np.isnan(numbers) & ~column.missing()
                 if strange.any():
-                    texts = column.as_texts()
                     row = int(strange.argmax())
                     raise DataError(
-                        f"{cells.source}, column {short(f.name)} holds numbers ({texts.texts[texts.values[row]]} in "
+                        f"{cells.source}, column {short(f.name)} holds numbers ({column.values[row]:g} in "
                         f"{cells.place(row)}), and it held {_IN_WORDS[f.kind]} when the network was trained: write such"
                     )
         if bad:
@@ -214,14 +220,14 @@ class Preprocessing:
             raise faults.error(
                 cells.source, bad, cells.rows, "", cells.delimiter, cells.place, f"when the network was trained, {what}"
             )
+
+    def _passed_over(self, cells: Cells) -> list[str]:
+        """What the network has no input for, in words: columns, missing cells, categories."""
         known = {f.name for f in self.features} | {self.target.name, *self.left_out}
         more = [name for name in cells.columns if name not in known]
-        told = [f"{_listed(more)} {'were' if len(more) > 1 else 'was'} not in the training, and passed over"] * bool(
-            more
-        )
-        told += [words for f in self.features if (words := self._unknown(f, cells))]
-        if told:
-            warnings.warn(f"{cells.source}: {'; '.join(told)}", RuntimeWarning, stacklevel=4)
+        were = "were" if len(more) > 1 else "was"
+        told = [f"{_listed(more)} {were} not in the training, and passed over"] if more else []
+        return told + [words for f in self.features if (words := self._unknown(f, cells))]
 
     def _told(self, bad: faults.Bad) -> list[tuple[str, str]]:
         columns = dict.fromkeys(column for _, column in bad)
@@ -236,9 +242,9 @@ class Preprocessing:
             told = f"column {short(f.name)} lacks {count:,} cells, and lacked none when the network was trained"
             return told if count else None
         texts = kinds.texts_of(column)
-        strange = [text not in f.categories for text in texts.texts or ()]
+        strange = [text not in f.categories for text in texts.distinct]
         count = int(np.array(strange, bool)[texts.values].sum())
-        names = [text or "missing cells" for text, is_new in zip(texts.texts or (), strange, strict=True) if is_new]
+        names = [text or "missing cells" for text, is_new in zip(texts.distinct, strange, strict=True) if is_new]
         told = f"column {short(f.name)} holds {_listed(names)} ({count:,} rows), for which the network has no input"
         return told if count else None
 
@@ -254,7 +260,7 @@ class Preprocessing:
             each = [kinds.texts_of(_rows(c, part)) for f, c in columns if f.kind == CATEGORY]
             cells_of = [np.array(c.texts, object)[c.values] for c in each]
             made.append(encode.transform(np.column_stack(cells_of)))
-        return np.hstack(made).astype(np.float32)
+        return np.hstack(made)
 
     @cached_property
     def _transformers(self) -> tuple[Any, Any]:
@@ -275,7 +281,7 @@ class Preprocessing:
             scaler.scale_ = np.array([f.scale or math.inf for f in numbers] + [1.0] * indicators)
             fill = make_pipeline(imputer, scaler)
         if categories:
-            known = [np.array(f.categories, object) for f in categories]
+            known: Any = [np.array(f.categories, object) for f in categories]
             encode = OneHotEncoder(categories=known, handle_unknown="ignore", sparse_output=False)
             encode.fit(np.array([[texts[0] for texts in known]], object))
         return fill, encode

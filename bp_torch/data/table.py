@@ -107,7 +107,7 @@ def table(
         raise DataError(f"{cells.source} holds {cells.rows} rows below its header: give it 3 at least, for both parts")
     if not found:
         raise DataError(f"{cells.source} has no column to learn from but {target!r}: {'; '.join(unused)}")
-    labels = torch.from_numpy(y)
+    labels = torch.as_tensor(y, dtype=torch.int64 if classes else torch.float64, device="cpu")
     if test_file is None:
         order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
         test = set_apart(labels, classes is not None, order, SHARE if test_share is None else test_share)
@@ -141,7 +141,7 @@ def table(
         warnings.warn(f"{cells.source}, {note}", RuntimeWarning, stacklevel=2)
     left_out = tuple(name for name in cells.columns if name != target and name not in found)
     made = Preprocessing(features, of_target, left_out)
-    x = made.encode_cells(cells)
+    x = made.encode_cells(cells, warn=False)
     whole = x, labels if classes else _scaled(labels, of_target)
     if test_file is None:
         parts = [tuple(each[rows] for each in whole) for rows in (~test, test)]
@@ -158,13 +158,18 @@ def labelled(source: Any, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]
     Raises DataError where columns, cells or classes are not those of the table that it was fitted to.
     """
     cells = read_for(source, preprocessing)
+    return preprocessing.encode_cells(cells), labelled_cells(cells, preprocessing)
+
+
+def labelled_cells(cells: Cells, preprocessing: Preprocessing) -> Tensor:
+    """The targets of a table's rows, as `labelled` has them. Raises its errors."""
     target = preprocessing.target
     if target.name not in cells.columns:
         raise DataError(f"{cells.source} lacks the column {short(target.name)}, which is to be predicted")
-    x = preprocessing.encode_cells(cells)
     if target.classes is None:
-        return x, _scaled(torch.from_numpy(values(cells, target.name)), target)
-    return x, torch.from_numpy(indices(cells, target.name, target.classes))
+        y = torch.as_tensor(values(cells, target.name), dtype=torch.float64, device="cpu")
+        return _scaled(y, target)
+    return torch.as_tensor(indices(cells, target.name, target.classes), dtype=torch.int64, device="cpu")
 
 
 def read_for(source: Any, preprocessing: Preprocessing) -> Cells:

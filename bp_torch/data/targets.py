@@ -57,7 +57,7 @@ def targets(cells: Cells, target: str, task: str | None, bad: faults.Bad) -> tup
     _check(cells.source, target, order, cells.rows, numeric=not words)
     index = {name: k for k, name in enumerate(order)}
     coded = column.as_texts()
-    return np.array([index[names[text]] for text in coded.texts or ()], np.int64)[coded.values], tuple(order)
+    return np.array([index[names[text]] for text in coded.distinct], np.int64)[coded.values], tuple(order)
 
 
 def indices(cells: Cells, target: str, classes: Sequence[str]) -> np.ndarray:
@@ -66,12 +66,12 @@ def indices(cells: Cells, target: str, classes: Sequence[str]) -> np.ndarray:
     index = {name: k for k, name in enumerate(classes)}
     worth: dict[float | None, int] = {number(name): k for name, k in index.items()} | {None: -1}
     found = [
-        index.get(text, worth.get(number(text), -1) if number(text) is not None else -1) for text in coded.texts or ()
+        index.get(text, worth.get(number(text), -1) if number(text) is not None else -1) for text in coded.distinct
     ]
     which = np.array(found, np.int64)[coded.values]
     if (which < 0).any():
         row = int((which < 0).argmax())
-        text = (coded.texts or ())[coded.values[row]]
+        text = coded.distinct[coded.values[row]]
         what = "no class" if faults.is_missing(text) else f"the class {short(text)}"
         known = textwrap.shorten(", ".join(classes), 200, placeholder=" …")
         raise DataError(
@@ -88,8 +88,8 @@ def values(cells: Cells, target: str) -> np.ndarray:
     if np.isnan(found).any():
         bad: faults.Bad = {}
         coded = column.as_texts()
-        wrong = [number(text) is None for text in coded.texts or ()]
-        faults.note(bad, target, coded.texts or (), coded.values, wrong)
+        wrong = [number(text) is None for text in coded.distinct]
+        faults.note(bad, target, coded.distinct, coded.values, wrong)
         raise faults.error(cells.source, bad, cells.rows, target, cells.delimiter, cells.place)
     return found
 

@@ -17,7 +17,7 @@ from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS
 from bp_torch.borrowed import Borrowed
 from bp_torch.costs import COSTS
-from bp_torch.data.named import DATASETS, Choice, as_text as drop_text, check_choice, is_table
+from bp_torch.data.named import DATASETS, Choice, check_choice, is_table, joined
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe, as_text, option
@@ -112,7 +112,7 @@ class Config:
             widths = self.hidden if isinstance(self.hidden, (list, tuple)) else [self.hidden]
             object.__setattr__(self, "hidden", ",".join(map(str, widths)))
         if isinstance(self.drop, (list, tuple)):
-            object.__setattr__(self, "drop", drop_text(self.drop))
+            object.__setattr__(self, "drop", joined(self.drop))
         for each in _own_fields():
             _check_kind(each.name, getattr(self, each.name), each.metadata["kind"])
         if not isinstance(self.recipe, Recipe):

@@ -47,7 +47,16 @@ class OfValues(NamedTuple):
 def of(net: Network, test: Split) -> OfClasses | OfValues:
     """The quality of the network on these examples, of classes or of real values as their targets are."""
     labels = classes_of(test)
-    return _of_values(net, test) if labels is None else _of_classes(net, test.x, labels)
+    if labels is None:
+        return _of_values(net.forward(test.x).a[-1], test.y, test.unit)
+    return _of_classes(predicted_classes(net, test.x), labels, _classes(net))
+
+
+def of_outputs(outputs: Tensor, y: Tensor, classes: Sequence[str] | None, unit: float = 1.0) -> OfClasses | OfValues:
+    """The quality of outputs (m, n_L) for targets y, as a `Split` has them."""
+    if classes is None:
+        return _of_values(outputs, y, unit)
+    return _of_classes(predicted_class(outputs), y, max(outputs.shape[-1], 2))
 
 
 def classes_of(test: Split) -> Tensor | None:
@@ -72,11 +81,11 @@ def _classes(net: Network) -> int:
     return max(net.sizes[-1], 2)
 
 
-def _of_classes(net: Network, x: Tensor, labels: Tensor) -> OfClasses:
+def _of_classes(answers: Tensor, labels: Tensor, classes: int) -> OfClasses:
     from sklearn.metrics import accuracy_score, recall_score
 
-    true, predicted = labels.cpu().numpy(), predicted_classes(net, x).cpu().numpy()
-    counts = torch.bincount(labels.cpu(), minlength=_classes(net)).tolist()
+    true, predicted = labels.cpu().numpy(), answers.cpu().numpy()
+    counts = torch.bincount(labels.cpu(), minlength=classes).tolist()
     present = [c for c, count in enumerate(counts) if count]
     options: dict[str, Any] = {"average": None, "zero_division": 0.0}  # its stubs say text
     recalls: Any = recall_score(true, predicted, labels=present, **options)  # an array
@@ -91,13 +100,13 @@ def _of_classes(net: Network, x: Tensor, labels: Tensor) -> OfClasses:
     )
 
 
-def _of_values(net: Network, test: Split) -> OfValues:
+def _of_values(outputs: Tensor, y: Tensor, unit: float) -> OfValues:
     from sklearn.metrics import r2_score, root_mean_squared_error
 
-    true, output = test.y.double().cpu(), net.forward(test.x).a[-1].double().cpu()
-    spread = true.std(0, correction=0).mean().item() * test.unit
+    true, output = y.double().cpu(), outputs.double().cpu()
+    spread = true.std(0, correction=0).mean().item() * unit
     if not output.isfinite().all():
         return OfValues(None, spread, None)
-    error = float(root_mean_squared_error(true.numpy(), output.numpy())) * test.unit
+    error = float(root_mean_squared_error(true.numpy(), output.numpy())) * unit
     one_value = bool((true == true[0]).all())
     return OfValues(error, spread, None if one_value else float(r2_score(true.numpy(), output.numpy())))

@@ -45,13 +45,14 @@ def report(
     dataset: str | None = None,
     data_dir: str | None = None,
     target: str | None = None,
+    test_file: str | None = None,
     device: str | torch.device = "cpu",
 ) -> Path:
     """Writes report.html into a run's folder, and returns its path.
 
-    dataset, data_dir, target: another test set than the run's own, as `load_test_set` takes them. A run without
-    observations, as of older versions, is reported on without examples to follow. Raises ValueError for what is no run,
-    or a damaged one.
+    dataset, data_dir, target, test_file: another test set than the run's own, as `load_test_set` takes them. A run
+    without observations, as of older versions, is reported on without examples to follow. Raises ValueError for what is
+    no run, or a damaged one.
     """
     run = saved.read(folder, device)
     has_observations = (run.folder / observations.FILE).is_file()
@@ -60,7 +61,7 @@ def report(
         raise ValueError(
             f"{run.folder / observations.FILE} is of a network {observed.sizes}, and the run's is {run.net.sizes}"
         )
-    name, test = saved.load_test_set(run, dataset, data_dir, target)
+    name, test = saved.load_test_set(run, dataset, data_dir, target, test_file)
     path = run.folder / "report.html"
     past = history(run.records, metrics.wall_seconds(run.folder), run.config)
     text = page(contents(run.folder.resolve().name, run.net, run.config, name, past, test, observed))

@@ -1,5 +1,6 @@
 """A saved run, read from its folder, and the test set that it is evaluated on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import torch
 
 from bp_torch.data import named
 from bp_torch.data.named import Split
+from bp_torch.data.preprocessing import Preprocessing
 from bp_torch.network import Network
 from bp_torch.runs import config as configuration
 from bp_torch.runs import metrics
@@ -51,15 +53,22 @@ def _with_preprocessing(net: Network, config: Config) -> Network:
     if net.preprocessing is not None or not scaling or not named.is_table(config.dataset):
         return net
     try:
-        return replace(net, preprocessing=Preprocessing.of_scaling(scaling, str(config.target), config.about["classes"]))
+        made = Preprocessing.of_scaling(scaling, str(config.target), config.about["classes"])
+        return replace(net, preprocessing=made)
     except (KeyError, TypeError, ValueError):
         return net
 
 
 def load_test_set(
-    run: Run, dataset: str | None = None, data_dir: str | None = None, target: str | None = None
+    run: Run,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+    target: str | None = None,
+    test_file: str | None = None,
 ) -> tuple[str, Split]:
     """The test set of a run, or another one in its place, by name and as data of the network's dtype and device.
+
+    dataset, data_dir, target, test_file: as `Config` has them; left out, the run's own.
 
     Raises ValueError where the network does not take its examples, or a table is not the one that it was trained on.
     """
@@ -68,7 +77,7 @@ def load_test_set(
     if data_dir is None and config.data_dir and Path(config.data_dir).is_dir() and name == config.dataset:
         data_dir = config.data_dir
     if named.is_table(name):
-        test_file = _test_file(config)
+        test_file = test_file or config.test_file
         if Path(name).is_file() and named.table_checksum(name, test_file) not in (config.sha256, None):
             raise ValueError(
                 f"{name} is not, or is no longer, the table that {run.folder} was trained on, so that its test rows "
@@ -77,7 +86,7 @@ def load_test_set(
         target = target or config.target
         if target != config.target:
             raise ValueError(f"{run.folder} predicts {config.target!r}, not {target!r}")
-    choice = config.choice._asdict() if named.is_table(name) else {}
+    choice = config.choice._replace(test_file=test_file)._asdict() if named.is_table(name) else {}
     test = named.load(name, "test", root=data_dir, target=target, device=like.device, dtype=like.dtype, **choice)
     if test.x.shape[1] != run.net.sizes[0]:
         raise ValueError(f"{name} has {test.x.shape[1]} inputs, and {run.folder} was trained on {run.net.sizes[0]}")

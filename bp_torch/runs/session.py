@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -270,4 +270,6 @@ def _standing(fresh: Session) -> Session:
             f"{folder / metrics.FILE} does not hold epochs 1 to {position.epoch - 1}, which {source} comes after"
         )
     metrics.cut(folder, len(records))
+    if net.preprocessing is None:  # of a version that did not keep it there
+        net = replace(net, preprocessing=fresh.net.preprocessing)
     return fresh._replace(net=net, position=position, records=tuple(records))

@@ -1,7 +1,8 @@
 """A network, and where its training stands, in one safetensors file. No pickle: nothing in a file can run.
 
 The header's metadata is one text, JSON: the SHA-256 of the whole file with 64 zeros in its own place, the format, the
-network (sizes, dtype, activations, cost) and the run (position, settings, an optimiser's state but for its tensors).
+network (sizes, dtype, activations, cost, and where it has one its preprocessing) and the run (position, settings, an
+optimiser's state but for its tensors).
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
+from bp_torch.data.preprocessing import Preprocessing
 from bp_torch.errors import CheckpointError
 from bp_torch.network import Network
 from bp_torch.saving import durable, jsonable
@@ -35,6 +37,7 @@ KEYS = (
     {"sizes", "dtype", "activations", "cost"},
     {"position", "settings", "optimizer"},
 )
+PREPROCESSING = "preprocessing"  # a key of the network that only some have
 _UNREADABLE = (SafetensorError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -108,6 +111,7 @@ def save(
         "dtype": str(net.layers[0].w.dtype),
         "activations": names,
         "cost": net.cost_function.name,
+        **({} if net.preprocessing is None else {PREPROCESSING: net.preprocessing.as_json()}),
     }
     _check_keys(run["settings"])
     described = {"sha256": ZEROS, "format": FORMAT, "network": network, "run": run}
@@ -217,7 +221,7 @@ def _read(content: bytes) -> Checkpoint:
     if described["format"] not in READABLE:
         raise ValueError(f"its format is {described['format']!r}, and this version reads {FORMAT!r}")
     network, run = described["network"], described["run"]
-    if (set(header), set(described), set(network), set(run)) != KEYS:
+    if (set(header), set(described), set(network) - {PREPROCESSING}, set(run)) != KEYS:
         raise ValueError("its header holds other things than a checkpoint's")
     tensors = safetensors.torch.load(content)
     net = _network(network, tensors)
@@ -269,7 +273,8 @@ def _network(described: dict[str, Any], tensors: dict[str, Tensor]) -> Network:
         0
     ].w.dtype not in checks.DTYPES:
         raise ValueError(f"its tensors are not of the dtype its header gives, {described['dtype']}")
-    net = Network(tuple(taken), activations, cost)
+    fitted = described.get(PREPROCESSING)
+    net = Network(tuple(taken), activations, cost, None if fitted is None else Preprocessing.from_json(fitted))
     if not is_finite(net):
         raise ValueError("it holds weights that are not finite")
     return net

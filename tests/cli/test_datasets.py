@@ -155,11 +155,11 @@ BAD = [
     (["--dataset", "none.csv", "--target", "kind"], "there is no file none.csv"),
     (
         ["--dataset", "holes.csv", "--target", "kind"],
-        "missing cells in column 'width' (1 of 3 rows, the first in line 3): fill",
+        "missing cells in column 'kind' (1 of 3 rows, the first in line 3): correct them, or leave out their rows",
     ),
     (
         ["--dataset", "words.csv", "--target", "kind"],
-        "holds text in column 'width' (1 of 3 rows, 'wide' in line 2): correct",
+        "text in column 'width' (1 of 3 rows, 'wide' in line 2): correct them, or leave it out, --drop width",
     ),
     (
         ["--dataset", "prices.csv", "--target", "price", "--cost", "softmax_cross_entropy"],
@@ -178,7 +178,7 @@ def test_bad_data_is_one_sentence_and_makes_no_run_folder(
     program: Program, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     flowers(tmp_path / "flowers.csv")
-    (tmp_path / "holes.csv").write_text("length,width,kind\n1,2,x\n2,,y\n3,4,x\n")
+    (tmp_path / "holes.csv").write_text("length,width,kind\n1,2,x\n2,3,\n3,4,x\n")
     (tmp_path / "words.csv").write_text("length,width,kind\n1,wide,x\n2,3,y\n3,4,x\n")
     (tmp_path / "prices.csv").write_text("a,price\n1,2.5\n2,3.5\n3,4.5\n")
     write(tmp_path / "unequal", {name: (files(2, 3) if "t10k" in name else files(2, 2))[name] for name in files()})
@@ -195,7 +195,7 @@ def test_predict_takes_images_for_networks_trained_on_images_only(program: Progr
     program("train", "--dataset", "flowers.csv", "--target", "kind", "--epochs", 1, "--out", "run")
     code, _, err = program("predict", "run", "seven.png")
     assert code == 2
-    assert "was trained on a table, and new rows of one are predicted in Python: see docs/guide.md" in err
+    assert "was trained on a table, and seven.png is none: name a CSV, TSV or Parquet file." in err
     assert err.endswith("Its test rows: bp-torch predict run") or err.endswith("predict.py run")
 
 
@@ -296,7 +296,7 @@ def test_a_run_that_does_not_say_its_task_goes_on(program: Program, tmp_path: Pa
 
 FLAGS = [
     (["--dataset", "flowers.csv", "--target", "kind", "--regression"], "leave --regression away for classes"),
-    (["--dataset", "digits", "--regression"], "--regression is for the target of a FILE.csv: leave it away for digits"),
+    (["--dataset", "digits", "--regression"], "--regression is for a table, FILE.csv: leave it away for digits"),
     (["--dataset", "commas.csv", "--target", "t"], "if these are names of classes, say --classification"),
     (
         ["--dataset", "homes.csv", "--target", "rooms", "--regression", "--classification"],

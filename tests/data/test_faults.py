@@ -8,17 +8,13 @@ from tablefiles import made, refusal
 import bp_torch as bp
 
 BAD_CELLS = {
-    "10,,iris": "holds missing cells in column 'area' (1 of 4 rows, the first in line 4): fill them, or leave out",
-    " ,4,iris": "holds missing cells in column 'length' (1 of 4 rows, the first in line 4)",
-    "10,?,iris": "holds missing cells in column 'area' (1 of 4 rows, the first in line 4)",
-    "10,NaN,iris": "holds missing cells in column 'area' (1 of 4 rows, the first in line 4)",
     "10,4,": "holds missing cells in column 'kind' (1 of 4 rows, the first in line 4)",
     "10,4,NA": "holds missing cells in column 'kind' (1 of 4 rows, the first in line 4)",
     "1O,4,iris": "in column 'length' (1 of 4 rows, '1O' in line 4): write the digits alone",
     "10,inf,iris": "holds numbers that are not finite in column 'area' (1 of 4 rows, 'inf' in line 4): correct them",
     "10,1e999,iris": "holds numbers that are not finite in column 'area' (1 of 4 rows, '1e999' in line 4): correct",
     "1_0,4,iris": "in column 'length' (1 of 4 rows, '1_0' in line 4): write the digits alone",
-    "10,wide,iris": "holds text in column 'area' (1 of 4 rows, 'wide' in line 4): correct them, or leave out",
+    "10,wide,iris": "holds text in column 'area' (1 of 4 rows, 'wide' in line 4): correct them, or leave it out, drop=",
     "10,iris": "row 2 (line 4) has 2 cells, and the header 3: correct the row",
     "10,4,iris,": "row 2 (line 4) has 4 cells, and the header 3: correct the row (a ',' within a cell needs quotes",
 }
@@ -32,18 +28,19 @@ def test_missing_and_non_numeric_cells_are_named_by_column_and_line(tmp_path: Pa
 
 
 def test_bad_cells_are_told_by_column_with_a_count_an_example_and_what_to_do(tmp_path: Path) -> None:
-    rows = [f"2024-01-{k % 28 + 1:02},{'' if k % 3 else k},{('Ulm', 'Bonn')[k % 2]},{k},iris\n" for k in range(9300)]
-    words = refusal(made(tmp_path, "day,size,town,area,kind\n" + "".join(rows)))
+    cells = ("", "wide", "7", "8", "9")
+    rows = [f"{k % 28 + 1:02}.01.2024,{cells[k % 5]},{k},{'12 %' if k % 2 else 3},iris\n" for k in range(9300)]
+    words = refusal(made(tmp_path, "day,size,area,share,kind\n" + "".join(rows)))
     assert words.split(" holds ")[1].split("; ") == [
-        "dates or times in column 'day' (9,300 of 9,300 rows, '2024-01-01' in line 2): leave the column out, or write "
-        "numbers, the days since a first one, say",
-        "text in column 'town' (9,300 of 9,300 rows, 'Ulm' in line 2): leave the column out, or write a column of 0 "
-        "and 1 for each text (with pandas, pandas.get_dummies(rows, columns=['town'], dtype=int) makes them)",
-        "missing cells in column 'size' (6,200 of 9,300 rows, the first in line 3): leave the column out, or fill them",
+        "dates or times in column 'day' (9,300 of 9,300 rows, '01.01.2024' in line 2): write dates as 2024-01-31, "
+        'which are read as days, or leave it out, drop="day"',
+        "text in column 'size' (1,860 of 9,300 rows, 'wide' in line 3): correct them, or leave it out, drop=\"size\"",
+        "numbers with other signs beside their digits in column 'share' (4,650 of 9,300 rows, '12 %' in line 3): write "
+        'the digits alone, with a point before decimals, or leave it out, drop="share"',
     ]
 
 
-@pytest.mark.parametrize("cell", ["", "text", "1,5", "2024-01-05", "5 kg", "inf", "x" * 9000, "9" * 9000])
+@pytest.mark.parametrize("cell", ["1,5", "31.01.2024", "5 kg", "inf", "9" * 9000])
 def test_many_bad_columns_are_counted_in_a_message_of_bounded_length(tmp_path: Path, cell: str) -> None:
     names = [f"column {k} of a name {'which is long ' * 20}" for k in range(500)]
     rows = (";".join([*(cell for _ in names), kind]) for kind in "xyx")
@@ -54,10 +51,10 @@ def test_many_bad_columns_are_counted_in_a_message_of_bounded_length(tmp_path: P
 
 
 def test_every_kind_of_bad_cell_at_once_stays_within_bounds(tmp_path: Path) -> None:
-    cells = ["", "text", "1,5", "2024-01-05", "5 kg", "inf"] * 100
+    cells = ["1,5", "31.01.2024", "5 kg", "inf"] * 100
     header = ";".join(f"c{k}{'c' * 100}" for k in range(len(cells)))
     words = refusal(made(tmp_path, f"{header};kind\n" + 3 * f"{';'.join(cells)};x\n"))
-    assert words.count(" and 97 columns more: ") == 6
+    assert words.count(" and 97 columns more: ") == 4
     assert len(words) < 3000
 
 
@@ -92,22 +89,6 @@ def test_points_between_thousands_are_seen_after_the_first_decimal_comma_too(tmp
     assert 'write 234.50; with pandas, pandas.read_csv(FILE, sep=";", decimal=",", thousands=".")' in words
 
 
-@pytest.mark.parametrize("cells", ["True|False", "yes|No", "TRUE|TRUE"])
-def test_truth_values_are_to_be_written_as_1_and_0_and_may_be_classes(tmp_path: Path, cells: str) -> None:
-    rows = [f"{k},{cells.split('|')[k % 2]},{'xy'[k % 2]}\n" for k in range(6)]
-    words = refusal(made(tmp_path, "size,smoker,kind\n" + "".join(rows)))
-    first = cells.split("|")[0]
-    assert words.endswith(f"truth values in column 'smoker' (6 of 6 rows, '{first}' in line 2): write 1 and 0")
-    path = made(tmp_path, "size,smoker\n" + "".join(f"{k},{('True', 'False')[k % 2]}\n" for k in range(6)))
-    assert bp.data.table(path, target="smoker").classes == ("False", "True")
-
-
-def test_no_among_other_texts_is_text(tmp_path: Path) -> None:
-    rows = "".join(f"{k},{('no', 'se', 'dk')[k % 3]},{'xy'[k % 2]}\n" for k in range(6))
-    words = refusal(made(tmp_path, "size,country,kind\n" + rows))
-    assert "holds text in column 'country' (6 of 6 rows, 'no' in line 2): leave the column out" in words
-
-
 @pytest.mark.parametrize("cells", ["1,234,567|2,000,000", "12 %|15 %", "€ 5|$1,200.50", "1'000|2'000.5", "1 000|5"])
 def test_amounts_in_other_notations_are_no_classes_in_silence(tmp_path: Path, cells: str) -> None:
     text = "a;t\n" + "".join(f"{k};{cell}\n" for k, cell in enumerate(cells.split("|") * 5))
@@ -122,10 +103,10 @@ def test_numbers_with_other_signs_are_no_text(tmp_path: Path, cell: str) -> None
     assert f"numbers with other signs beside their digits in column 'a' (1 of 3 rows, {cell!r} in line 3)" in words
 
 
-@pytest.mark.parametrize("cell", ["2024-01-05", "05.01.2024", "1/5/24", "2024-01-05T10:00:00Z", "10:30", "10:30:05.5"])
+@pytest.mark.parametrize("cell", ["2024-01-05", "05.01.2024", "1/5/24", "2024-02-30", "10:30", "10:30:05.5"])
 def test_dates_and_times_are_no_text(tmp_path: Path, cell: str) -> None:
     words = refusal(made(tmp_path, f"a;kind\n1;x\n{cell};y\n2;x\n"))
-    assert f"dates or times in column 'a' (1 of 3 rows, {cell!r} in line 3): write numbers, the days" in words
+    assert f"dates or times in column 'a' (1 of 3 rows, {cell!r} in line 3): write dates as 2024-01-31" in words
 
 
 @pytest.mark.parametrize("slip", ["inf", "1_0", "1e999"])
@@ -141,14 +122,12 @@ def test_a_slip_in_a_real_valued_target_is_no_class(tmp_path: Path) -> None:
 
 def test_the_bad_cells_of_features_and_target_are_told_at_once(tmp_path: Path) -> None:
     """Each with its own advice: the target can't be left out."""
-    path = made(tmp_path, "town;size;price\n" + "".join(f"Ulm;{k or ''};{k % 4},5\n" for k in range(8)))
-    text = "text in column 'town' (8 of 8 rows, 'Ulm' in line 2): leave the column out, or write a column of 0 and 1"
-    missing = (
-        "; missing cells in column 'size' (1 of 8 rows, the first in line 2): fill them, or leave out their rows; "
+    path = made(tmp_path, "town;size;price\n" + "".join(f"Ulm;{k or '3 kg'};{k % 4},5\n" for k in range(8)))
+    signs = (
+        "numbers with other signs beside their digits in column 'size' (1 of 8 rows, '3 kg' in line 2): write the "
+        'digits alone, with a point before decimals, or leave it out, drop="size"; '
     )
     commas = "decimal commas in column 'price' (8 of 8 rows, '0,5' in line 2): write 0.5"
-    words = refusal(path, "price")
-    assert text in words
-    assert missing + commas in words
+    assert signs + commas in refusal(path, "price")
     with pytest.raises(bp.DataError, match=r"text in column 'town' \(8 of 8 rows, 'Ulm' in line 2\): correct them, or"):
         bp.data.table(path, target="town", task="regression")

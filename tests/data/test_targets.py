@@ -147,7 +147,7 @@ def test_values_of_their_own_are_no_classes_and_an_unknown_task_is_named(tmp_pat
         bp.data.table(path, target="t", task="classification")
     with pytest.raises(ValueError, match="unknown task 'ranking': choose one of classification, regression"):
         bp.data.table(path, target="t", task="ranking")
-    with pytest.raises(ValueError, match=r'task="regression" is for the target of a FILE.csv: leave it away'):
+    with pytest.raises(ValueError, match=r'task="regression" is for a table, FILE.csv: leave it away'):
         bp.data.load("digits", "train", task="regression")
 
 

@@ -1,0 +1,71 @@
+"""The rows of a table, predicted by a run that was trained on one, as a CSV."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from torch import Tensor
+
+from bp_torch.cli.messages import counted, figures
+from bp_torch.cli.streams import say
+from bp_torch.data.preprocessing import Preprocessing
+from bp_torch.data.table import labelled_cells, read_for
+from bp_torch.network import Network
+from bp_torch.runs import quality, saved
+
+
+def predict(trained: saved.Run, path: Path, out: Path | None) -> None:
+    """Writes a line for each row of the table at `path` to `out`, or prints them. See `cli.predict`."""
+    net, fitted = trained.net, trained.net.preprocessing
+    if not isinstance(fitted, Preprocessing):
+        raise ValueError(
+            f"{trained.folder} was not trained on a table, or by a version that kept no columns: {path} can't be "
+            "predicted"
+        )
+    if out is not None and out.is_file() and out.samefile(path):
+        raise ValueError(f"--out names {path} itself: name another file")
+    cells = read_for(path, fitted)
+    y = labelled_cells(cells, fitted) if fitted.target.name in cells.columns else None
+    parts = (part.to(net.layers[0].w) for part in fitted.parts(cells))
+    outputs = torch.cat([net.forward(part).a[-1].double().cpu() for part in parts])
+    classes = quality.class_names(net, fitted.classes) if fitted.classes else None
+    with _opened(out) as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(["row", "prediction", *(f"probability {name}" for name in classes or ())])
+        lines.writerows(_lines(net, fitted, outputs))
+    told = f"{path}, {counted(cells.rows, 'row')}"
+    if y is not None:
+        found = quality.of_outputs(outputs, y, fitted.classes, fitted.target.scale)
+        first, more = figures(found, classes or (), fitted.target.name)
+        told = "\n  ".join([f"{told}: {first}", *more])
+    if out is None:
+        say(told)
+    else:
+        print(told)
+        print(f"The predictions are in {out}")
+
+
+def _lines(net: Network, fitted: Preprocessing, outputs: Tensor) -> Iterator[list[object]]:
+    """The cells of each row's line: its number from 1, what is predicted, and the probabilities of the classes."""
+    if fitted.classes is None:
+        values = fitted.decode(outputs)
+        for row, (value,) in enumerate(values.tolist(), start=1):  # pyright: ignore[reportAttributeAccessIssue]
+            yield [row, value]
+        return
+    shares = torch.cat([1 - outputs, outputs], 1) if outputs.shape[1] == 1 else outputs
+    for row, (k, each) in enumerate(zip(shares.argmax(1).tolist(), shares.tolist(), strict=True), start=1):
+        yield [row, fitted.classes[k], *(round(share, 6) for share in each)]
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[TextIO]:
+    """The file to write to; standard output without one."""
+    if out is None:
+        yield sys.stdout
+        return
+    with out.open("w", encoding="utf-8", newline="") as file:
+        yield file
