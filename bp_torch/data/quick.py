@@ -83,7 +83,7 @@ def _parsed(content: bytes, names: list[str], delimiter: str, coded: set[str]) -
     options: dict[str, Any] = {
         "header": None,
         "names": range(len(names)),
-        "dtype": {k: "category" for k, name in enumerate(names) if name in coded},
+        "dtype": {k: object for k, name in enumerate(names) if name in coded},
         "na_values": dict.fromkeys(numbers, SPELLINGS),
         "keep_default_na": False,
         "skipinitialspace": delimiter != "\t",

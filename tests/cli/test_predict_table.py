@@ -1,0 +1,141 @@
+"""predict RUN rows.csv: a line for each row, in the table's own words."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from programs import call
+
+import bp_torch as bp
+from bp_torch import runs
+from bp_torch.data import Preprocessing
+from bp_torch.data.table import labelled
+
+QUICK = ["--hidden", 4, "--epochs", 2, "--engine", "eager", "--activation", "relu", "--cost", "softmax_cross_entropy"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run on a table of people, and people.csv and new.csv, without the target, beside it."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{k},{k if k % 7 else ''},{('Ulm', 'Bonn', '')[k % 3]},{('no', 'yes')[k % 2]}" for k in range(1, 61)]
+    Path("people.csv").write_text("\n".join(["id,age,town,bought", *rows]) + "\n")
+    Path("new.csv").write_text(
+        "town,id,age\n" + "".join(f"{town},9,{k}\n" for k, town in enumerate(["Ulm", "Rom", ""]))
+    )
+    assert call("train", "--dataset", "people.csv", "--target", "bought", "--drop", "id", *QUICK, "--out", "run") == 0
+    return tmp_path
+
+
+def lines(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_rows_without_the_target_are_predicted_in_their_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert call("predict", "run", "new.csv") == 0
+    printed = capsys.readouterr()
+    found = lines(printed.out)
+    assert [line["row"] for line in found] == ["1", "2", "3"]
+    assert list(found[0]) == ["row", "prediction", "probability no", "probability yes"]
+    assert "column 'town' holds 'Rom' (1 rows), for which the network has no input" in printed.err
+    assert printed.err.splitlines()[-1] == "new.csv, 3 rows"
+    run = runs.read("run")
+    assert isinstance(run.net.preprocessing, Preprocessing)
+    with pytest.warns(RuntimeWarning, match="'Rom'"):
+        x, _ = labelled(_with_target("new.csv"), run.net.preprocessing)
+    outputs = run.net.forward(x).a[-1]
+    for line, shares in zip(found, outputs.tolist(), strict=True):
+        assert [float(line["probability no"]), float(line["probability yes"])] == pytest.approx(shares, abs=1e-6)
+        assert line["prediction"] == ("no", "yes")[shares[1] > shares[0]]
+
+
+def _with_target(name: str) -> Path:
+    header, *rows = Path(name).read_text().splitlines()
+    path = Path("labelled.csv")
+    path.write_text("\n".join([f"{header},bought", *(f"{row},no" for row in rows)]) + "\n")
+    return path
+
+
+def test_with_the_target_it_is_said_how_good_the_predictions_are(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert call("predict", "run", "people.csv", "--out", "p.csv") == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("people.csv, 60 rows: accuracy ")
+    assert printed.out.endswith("The predictions are in p.csv\n")
+    asked, given = (lines(Path(name).read_text()) for name in ("people.csv", "p.csv"))
+    right = [a["bought"] == b["prediction"] for a, b in zip(asked, given, strict=True)]
+    assert f"accuracy {sum(right) / 60:.2%}" in printed.out
+    assert "id" not in printed.err
+
+
+REFUSED = [
+    (["predict", "run", "short.csv"], "short.csv lacks 'age', which the network was trained on, and has 'aged'"),
+    (["predict", "run", "none.csv"], "there is no file none.csv"),
+    (["predict", "run", "new.csv", "people.csv"], "one table is predicted at a time: name new.csv alone"),
+    (["predict", "run", "new.csv", "--out", "new.csv"], "--out names new.csv itself: name another file"),
+    (["predict", "run", "--out", "p.csv"], "--out is for the predictions of a table's rows"),
+    (["predict", "run", "new.csv", "--dataset", "people.csv"], "--dataset names the run's test set"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[" ".join(arguments) for arguments, _ in REFUSED])
+def test_what_cant_be_predicted_is_one_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    Path("short.csv").write_text("aged,town\n1,Ulm\n")
+    capsys.readouterr()
+    assert call(*arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err.splitlines()[-1]
+
+
+def test_values_are_in_the_targets_own_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("a,b,price\n" + "".join(f"{k % 10},{k // 10},{1000 + 3 * (k % 10)}\n" for k in range(100)))
+    options = ["--dataset", "t.csv", "--target", "price", "--regression", "--engine", "eager", "--out", "run"]
+    assert call("train", *options) == 0
+    assert call("predict", "run", "t.csv", "--out", "p.csv") == 0
+    values = [float(line["prediction"]) for line in lines(Path("p.csv").read_text())]
+    assert max(abs(value - 1000 - 3 * (k % 10)) for k, value in enumerate(values)) < 15
+
+
+def test_a_run_whose_checkpoint_has_no_preprocessing_predicts_by_its_config(folder: Path) -> None:
+    """As those of earlier versions, of tables of numbers."""
+    Path("n.csv").write_text("a,b,t\n" + "".join(f"{k % 7},{k % 5},{'xy'[k % 2]}\n" for k in range(50)))
+    assert call("train", "--dataset", "n.csv", "--target", "t", *QUICK, "--out", "old") == 0
+    assert call("predict", "old", "n.csv", "--out", "new.csv") == 0
+    run = runs.read("old")
+    bare = bp.Network(run.net.layers, run.net.activations, run.net.cost_function)
+    bp.save("old/weights.safetensors", bare, position=run.position, settings=run.config.settings())
+    assert bp.load("old/weights.safetensors").preprocessing is None
+    assert call("predict", "old", "n.csv", "--out", "old.csv") == 0
+    assert Path("old.csv").read_text() == Path("new.csv").read_text()
+    assert call("train", "--resume", "old") == 0
+
+
+def test_a_test_file_and_a_share_are_kept_in_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--dataset", "people.csv", "--target", "bought", "--drop", "id", *QUICK]
+    _with_target("new.csv")
+    assert call("train", *options, "--test-file", "labelled.csv", "--out", "by-file") == 0
+    assert call("train", *options, "--test-share", 0.5, "--out", "by-share") == 0
+    capsys.readouterr()
+    assert call("predict", "by-file") == 0
+    assert "3 test examples" in capsys.readouterr().out
+    assert call("predict", "by-share") == 0
+    assert "30 test examples" in capsys.readouterr().out
+    assert call("train", "--resume", "by-file") == 0
+    Path("labelled.csv").rename("moved.csv")
+    assert call("predict", "by-file") == 2
+    assert call("predict", "by-file", "--test-file", "moved.csv") == 0
+    Path("moved.csv").write_text(Path("moved.csv").read_text() + "Ulm,3,4,no\n")
+    assert call("predict", "by-file", "--test-file", "moved.csv") == 2
+    assert json.loads(Path("by-file/config.json").read_text())["drop"] == "id"
+    assert call("report", "by-share") == 0
+    assert torch.isfinite(runs.read("by-share").net.layers[0].w).all()
