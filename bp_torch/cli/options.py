@@ -70,7 +70,8 @@ def typed_option(name: str, value: object = None) -> str:
         return f"--{'' if value else 'no-'}{name.replace('_', '-')}"
     if name in FIELDS and not isinstance(FIELDS[name].metadata["help"], str):
         return f"--{value}"
-    return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [shlex.quote(str(value))])])
+    text = shlex.quote(str(value)) if " " in str(value) else str(value)
+    return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [text])])
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
