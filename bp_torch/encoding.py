@@ -29,3 +29,8 @@ class Encoder(Protocol):
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON can hold it."""
         ...
+
+
+def is_frame(value: object) -> bool:
+    """Whether a value is a data frame of pandas or polars, or is like one, without importing either."""
+    return hasattr(value, "columns") and (hasattr(value, "iloc") or hasattr(value, "to_dict"))

@@ -19,7 +19,7 @@ from torch import Tensor
 from bp_torch import checks, given, sparse
 from bp_torch.activations import ACTIVATIONS, OUTPUTS, Activation
 from bp_torch.costs import COSTS, Cost
-from bp_torch.encoding import Encoder
+from bp_torch.encoding import Encoder, is_frame
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.given import Given
 from bp_torch.initialisers import INITIALISERS
@@ -254,7 +254,12 @@ class Network:
 
 
 def examples_of(net: Network, x: object) -> Tensor:
-    """`x`, as a caller gave it, as a tensor of the network's: what is done to examples before all else is done here."""
+    """`x`, as a caller gave it, as a tensor of the network's: what is done to examples before all else is done here.
+
+    A data frame goes through the network's preprocessing, where it has one.
+    """
+    if net.preprocessing is not None and is_frame(x):
+        x = net.preprocessing.encode(x).to(net.layers[0].w)
     return checks.examples(x, net.sizes[0], net.layers[0].w)
 
 

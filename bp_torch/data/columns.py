@@ -107,11 +107,6 @@ def of_frame(frame: Any, source: str = "the data frame") -> Cells:
     return Cells(source, columns, len(frame), lambda row: f"row {frame.index[row]!r}")
 
 
-def is_frame(value: object) -> bool:
-    """Whether a value is a data frame of pandas or polars, or is like one, without importing either."""
-    return hasattr(value, "columns") and (hasattr(value, "iloc") or hasattr(value, "to_dict"))
-
-
 def _of_series(source: str, name: str, series: Any) -> Column:
     import pandas
     from pandas.api import types

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bp_torch.data import cells, quick
-from bp_torch.data.columns import Cells, is_frame, of_frame
+from bp_torch.data.columns import Cells, of_frame
+from bp_torch.encoding import is_frame
 from bp_torch.errors import DataError
 
 TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")

@@ -14,11 +14,12 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.data import kinds, sources
 from bp_torch.data.cells import LACKS_HEADER, like_cells
-from bp_torch.data.columns import Cells, is_frame
+from bp_torch.data.columns import Cells
 from bp_torch.data.faults import leaving, short
 from bp_torch.data.fitting import chosen, far_cells, fitted_to, moments, numbering
 from bp_torch.data.preprocessing import Preprocessing, Target
 from bp_torch.data.targets import TASKS, indices, targets, values, warn_of_near_equals
+from bp_torch.encoding import is_frame
 from bp_torch.errors import DataError
 from bp_torch.randomness import generator
 from bp_torch.splitting import set_apart

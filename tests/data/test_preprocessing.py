@@ -237,3 +237,18 @@ def test_values_come_back_in_their_own_unit(tmp_path: Path) -> None:
     values = result.preprocessing.decode(result.test[1])
     assert isinstance(values, torch.Tensor)
     assert torch.allclose(values[:, 0], 1000 + 2.5 * (result.test[0].double() * result.scale + result.mean)[:, 0])
+
+
+def test_a_network_takes_frames_with_the_tables_columns(people: Path) -> None:
+    frame = pd.read_csv(people, dtype={"code": str})
+    table = bp.data.table(frame, target="bought")
+    net = bp.Network.create([10, 8, 3], hidden="relu", cost="softmax_cross_entropy", preprocessing=table.preprocessing)
+    list(bp.train(net, table.train, epochs=3))
+    x = table.preprocessing.encode(frame)
+    y = torch.tensor([table.classes.index(name) for name in frame["bought"]]) if table.classes else x
+    assert torch.equal(net.predict(frame), net.predict(x))
+    assert torch.equal(net.predict_proba(frame.drop(columns="bought")), net.forward(x).a[-1])
+    assert net.accuracy(frame, y) == net.accuracy(x, y)
+    assert torch.equal(net.to(torch.float64).forward(frame).a[0], x.double())
+    with pytest.raises(bp.DataError, match="the data frame lacks 'age', which the network was trained on"):
+        net.predict(frame.drop(columns="age"))
