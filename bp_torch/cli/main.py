@@ -9,6 +9,7 @@ import difflib
 import importlib
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -39,9 +40,12 @@ def main(program: str | None = None) -> NoReturn:
         if program is None:
             program, arguments = _chosen(arguments)
         command = str(program)
-        if _asks_for_help(arguments):
+        options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        if "--help" in options or "-h" in options:
             print(help_of(command), end="")
             sys.exit(0)
+        if unknown := _unknown(command, options):
+            sys.exit(_say(typed(command), unknown, 2))
         module = importlib.import_module(f"bp_torch.cli.{command}")
         options = parser_of(command).parse_args(arguments)
     except SystemExit as ended:  # argparse's, after --help or its own message
@@ -71,9 +75,18 @@ def help_of(command: str) -> str:
     return text.replace(f"{NAME} {command}", typed(command))
 
 
-def _asks_for_help(arguments: list[str]) -> bool:
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--help" in options or "-h" in options
+def _unknown(command: str, options: list[str]) -> str | None:
+    """The sentence for an option that the program's help does not name: at once, where its parser takes seconds.
+
+    An option that is new is unknown until `make help` has put it there.
+    """
+    known = set(re.findall(r"--[a-z][\w-]*", help_of(command)))
+    for option in (each.partition("=")[0] for each in options if each.startswith("--")):
+        if option not in known:
+            near = difflib.get_close_matches(option, known, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            return f"there is no option {option}: {meant}{typed(command, '--help')} lists them"
+    return None
 
 
 def prepare() -> None:

@@ -44,6 +44,20 @@ def test_a_name_that_is_none_is_told_the_nearest_at_once() -> None:
     assert _typed("--no-such-option").stderr.endswith("unrecognized arguments: --no-such-option\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--epocs 3", "--epocs: did you mean --epochs? bp-torch train --help lists them"),
+        ("--learning-speed=3", "--learning-speed: bp-torch train --help lists them"),
+        ("--no_shuffle --lr 1", "--no_shuffle: did you mean --no-shuffle? bp-torch train --help lists them"),
+    ],
+)
+def test_an_option_that_is_none_is_told_at_once(words: str, said: str) -> None:
+    done = _typed("train", *words.split())
+    assert (done.returncode, done.stdout) == (2, "loaded []\n")
+    assert done.stderr == f"bp-torch train: there is no option {said}\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_that_is_kept_is_of_the_options_there_are(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", [NAME])
