@@ -14,6 +14,7 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)\)")
     [
         "README.md",
         "CONTRIBUTING.md",
+        "docs/arrays.md",
         "docs/chapter.md",
         "docs/deploy.md",
         "docs/exercises.md",

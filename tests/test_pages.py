@@ -32,6 +32,7 @@ PAGES = {  # and what they need besides the package
     "docs/tutorial.md": (),
     "docs/guide.md": (),
     "docs/exercises.md": (),
+    "docs/arrays.md": (),
     "docs/deploy.md": ("onnxruntime", "onnxscript", "tensorboard"),
 }
 
