@@ -23,6 +23,7 @@ Given = Tensor | HasArray | Sequence[Any]
 """What examples and targets can be given as."""
 
 _NUMPY = {torch.float64: np.float64, torch.float32: np.float32, torch.float16: np.float16, torch.int64: np.int64}
+_AT_A_TIME = 1 << 18  # values that are compared, so that they stay in a core's cache
 _MOST_WHOLE = 2**62  # beyond it a whole number that was rounded up may not fit its own dtype
 
 
@@ -147,21 +148,23 @@ def _parts(name: str, value: Any) -> _Parts:
 
 def _of_frame(name: str, frame: Any) -> _Parts:
     """A frame of pandas, polars or their like: one array, where its columns are of one dtype, else one a column."""
-    of_polars = hasattr(frame, "get_columns")
-    columns = frame.get_columns() if of_polars else [frame.iloc[:, k] for k in range(frame.shape[1])]
-    if not columns:
+    of_polars, dtypes = hasattr(frame, "null_count"), list(frame.dtypes)
+    if not dtypes:
         raise ValueError(f"{name} has no columns: give at least one")
+    alike = len(set(dtypes)) == 1
+    if alike and (not any(frame.null_count().row(0)) if of_polars else isinstance(dtypes[0], np.dtype)):
+        array = np.asarray(frame.to_numpy())
+        if array.dtype.kind in "biuf":
+            return _Parts([array])
+    columns = frame.get_columns() if of_polars else [frame.iloc[:, k] for k in range(frame.shape[1])]
     arrays = []
     for label, column in zip(frame.columns, columns, strict=True):
-        array = _of_column(f"{name}, in its column {label!r},", column)
-        if array.dtype.kind not in "biuf":
+        arrays.append(_of_column(f"{name}, in its column {label!r},", column))
+        if arrays[-1].dtype.kind not in "biuf":
             raise ValueError(
                 f"{name} must hold numbers, and its column {label!r} is of {column.dtype}: leave it out, or make "
                 "numbers of it, as pandas.get_dummies does of text"
             )
-        arrays.append(array)
-    if len({array.dtype for array in arrays}) == 1 and (of_polars or isinstance(columns[0].dtype, np.dtype)):
-        return _Parts([frame.to_numpy()])
     return _Parts(arrays, columns=True)
 
 
@@ -180,32 +183,44 @@ def _joined(name: str, parts: _Parts, dtype: torch.dtype) -> Tensor:
     """The parts as one tensor of this dtype, on the CPU. Raises _UnfitError where that would change a value."""
     tensors = [_tensor(array, dtype) for array in parts.arrays]
     for k, (array, tensor) in enumerate(zip(parts.arrays, tensors, strict=True)):
-        changed = np.argwhere(_changed(array, tensor))
-        if len(changed):
-            row = changed[0].tolist()
-            place = ", ".join(map(str, [*row, k] if parts.columns else row))
-            raise _UnfitError(
-                f" of {array.dtype}, for {dtype} would round {name}[{place}], {array[tuple(row)].item()!r}"
-            )
+        place = _first_changed(array, tensor)
+        if place is not None:
+            shown = ", ".join(map(str, [*place, k] if parts.columns else place))
+            value = array[place].item()
+            raise _UnfitError(f" of {array.dtype}, for {dtype} would round {name}[{shown}], {value!r}")
     return torch.stack(tensors, 1) if parts.columns else tensors[0]
 
 
 def _tensor(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
-    """In memory that torch takes: in rows, forwards, and writable, since torch warns of any other."""
-    with np.errstate(over="ignore"):  # `_changed` finds it
-        converted = array.astype(_NUMPY.get(dtype, np.float32), copy=False)  # NumPy has no bfloat16
-    return torch.as_tensor(np.require(converted, requirements=["C", "A", "W"]), dtype=dtype, device="cpu")
+    """Converted by torch, which is quicker at it; from memory that it takes: in rows, forwards, and writable."""
+    own = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.dtype(np.float64)  # torch's largest
+    with np.errstate(over="ignore"):  # `_first_changed` finds it
+        taken = np.require(array, own, ["C", "A", "W"])
+    return torch.as_tensor(taken, dtype=None, device="cpu").to(dtype)
 
 
-def _changed(array: NDArray[Any], tensor: Tensor) -> NDArray[np.bool_]:
-    """Which values of the array are others in the tensor; NaN is NaN."""
-    if array.dtype.kind == "b" or (tensor.dtype in _NUMPY and array.dtype == _NUMPY[tensor.dtype]):
-        return np.zeros(0, bool)
-    now = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
-    if array.dtype.kind == "f":
-        return (now.astype(np.result_type(now, array)) != array) & ~np.isnan(array)
+def _first_changed(array: NDArray[Any], tensor: Tensor) -> tuple[int, ...] | None:
+    """Where the tensor first holds another value than the array; NaN is NaN."""
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8  # which NumPy deems float64 to hold
+    if tensor.dtype in _NUMPY and not wide and np.can_cast(array.dtype, _NUMPY[tensor.dtype]):
+        return None
+    array, tensor = np.atleast_1d(array), torch.atleast_1d(tensor)
+    rows = max(1, _AT_A_TIME // max(1, array[:1].size))
+    for first in range(0, len(array), rows):
+        part = tensor[first : first + rows]
+        now = part.float().numpy() if tensor.dtype == torch.bfloat16 else part.numpy()
+        changed = np.argwhere(_changed(array[first : first + rows], now))
+        if len(changed):
+            row, *rest = changed[0].tolist()
+            return (first + row, *rest)
+    return None
+
+
+def _changed(values: NDArray[Any], now: NDArray[Any]) -> NDArray[np.bool_]:
+    if values.dtype.kind == "f":
+        return (now.astype(np.result_type(now, values)) != values) & ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        same = (now.astype(array.dtype) == array) & (array <= _MOST_WHOLE) & (array >= -_MOST_WHOLE)
+        same = (now.astype(values.dtype) == values) & (values <= _MOST_WHOLE) & (values >= -_MOST_WHOLE)
     return ~same
 
 
