@@ -24,6 +24,8 @@ def keys_table(steps: int, rates: tuple[float, ...], seed: int, epoch: int) -> T
     rates: p of what enters each layer, from 0 to below 1.
     """
     dropping = [rate for rate in rates if rate]
+    if not dropping:
+        return torch.zeros(steps, 0, dtype=torch.int32, device="cpu")
     shape = steps, len(dropping), 2
     keys = torch.randint(
         -(2**31), 2**31, shape, generator=generator("dropout", seed, epoch), dtype=torch.int64, device="cpu"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from bp_torch import many
 from bp_torch.wide import widened
 
 
@@ -16,15 +17,13 @@ def penalty(ws: Iterable[Tensor], l2: float, l1: float) -> float:
     """(λ₂/2n) Σ w² + (λ₁/n) Σ |w| over all weights, in float64. l2, l1: λ₂/n and λ₁/n."""
     if not l2 and not l1:
         return 0.0
-    total = torch.stack([_of_one(w, l2, l1) for w in ws]).sum()
-    return total.item()
-
-
-def _of_one(w: Tensor, l2: float, l1: float) -> Tensor:
-    total = w.new_zeros((), dtype=torch.float64)
+    ws = [widened(w) for w in ws]
+    parts = []
     if l2:
-        total = total + l2 / 2 * widened(w).square().sum(dtype=torch.float64)
-    return total + l1 * w.abs().sum(dtype=torch.float64) if l1 else total
+        parts.append(l2 / 2 * many.norms(ws, 2, torch.float64).square().sum())
+    if l1:
+        parts.append(l1 * many.norms(ws, 1, torch.float64).sum())
+    return sum(parts[1:], parts[0]).item()  # the host waits for a device once
 
 
 def with_penalty(w: Tensor, g: Tensor, l2: Tensor | None, l1: Tensor | None) -> Tensor:

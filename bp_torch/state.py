@@ -1,10 +1,11 @@
 """What a training step changes, and where a run stands."""
 
+import math
 from typing import NamedTuple
 
 import torch
 
-from bp_torch import checks
+from bp_torch import checks, many
 from bp_torch.borrowed import Borrowed, Kept
 from bp_torch.network import Network
 from bp_torch.trace import Layer
@@ -38,9 +39,13 @@ class State(NamedTuple):
         return State(self.net.to(device=device), slots)
 
     @torch.inference_mode()
-    def copy(self) -> Values:
-        """Copies of it all, for `restore`."""
-        layers = tuple(Layer(w.clone(), b.clone()) for w, b in self.layers())
+    def copy(self, into: Values | None = None) -> Values:
+        """Copies of it all, for `restore`. into: an earlier copy, whose tensors then hold them."""
+        if into is None:
+            layers = tuple(Layer(w.clone(), b.clone()) for w, b in self.layers())
+        else:
+            layers = into.layers
+            many.copy([t for layer in layers for t in layer], [t for layer in self.layers() for t in layer])
         return Values(layers, None if self.borrowed is None else self.borrowed.copy())
 
     @torch.inference_mode()
@@ -153,4 +158,6 @@ def _shapes(slots: Slots) -> list[list[torch.Size]]:
 
 def is_finite(net: Network) -> bool:
     """Whether every weight and bias is finite."""
+    if math.isfinite(many.norms(net.parameters()).sum().item()):
+        return True  # else it may be too large for the dtype though no weight is
     return bool(torch.stack([t.isfinite().all() for layer in net.layers for t in layer]).all())

@@ -84,7 +84,7 @@ def epochs(model: "MLP", net: Network, task: Task, incremental: bool) -> Iterato
             ended = model._no_improvement_count > model.n_iter_no_change and _stops(model, kept, slots)
             if net.layers[0].w.is_cuda:
                 model.coefs_, model.intercepts_ = arrays_of(net.layers)
-            yield replace(record, cost=model.loss_, validation_cost=cost, validation_accuracy=score)
+            yield record if cost is None else replace(record, validation_cost=cost, validation_accuracy=score)
             if ended or incremental:
                 ended = True
                 break

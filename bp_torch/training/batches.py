@@ -38,8 +38,9 @@ def order_of(shuffle: bool | Order, m: int, seed: int, epoch: int) -> Tensor:
         return torch.arange(m, dtype=torch.int64, device="cpu")
     order = torch.as_tensor(shuffle(epoch, m), dtype=torch.int64, device="cpu")
     seen = torch.zeros(m, dtype=torch.bool, device="cpu")
-    within = order.shape == (m,) and int(order.min()) >= 0 and int(order.max()) < m
-    if not within or not bool(seen.index_fill_(0, order, True).all()):
+    low, high = map(int, order.aminmax())
+    within = order.shape == (m,) and low >= 0 and high < m
+    if not within or not seen.index_fill_(0, order, True).all():
         raise ValueError(f"shuffle must give each index from 0 to {m - 1} once, and for epoch {epoch} it does not")
     return order
 
@@ -61,6 +62,9 @@ def chunks(x: Tensor, y: Tensor, order: Tensor, batch_size: int, weights: Tensor
     for index in order.to(x.device).split(batches * batch_size):
         rows, targets = sparse.pick(x, index), y.index_select(0, index)
         of_chunk = None if weights is None else weights.index_select(0, index)
+        if len(index) <= batch_size:
+            yield Chunk(targets, of_chunk, [Batch(rows, targets, ones[: len(index)], of_chunk)])
+            continue
         split = zip(sparse.split(rows, batch_size), targets.split(batch_size), strict=True)
         batches_of_chunk = [Batch(*pair, ones) for pair in split]
         short = len(index) % batch_size

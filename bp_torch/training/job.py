@@ -26,6 +26,8 @@ class Steps(NamedTuple):
 
     def part(self, first: int, end: int | None, batch_size: int) -> "Steps":
         """The steps from the first to before the end; None: to the last."""
+        if not first and (end is None or end == len(self.numbers)):
+            return self
         until = None if end is None else end * batch_size
         return Steps(self.order[first * batch_size : until], self.numbers[first:end], self.keys[first:end])
 
@@ -75,7 +77,8 @@ class Job(NamedTuple):
 
     def keys(self, epoch: int) -> Tensor:
         """What `Steps.keys` are in this epoch."""
-        return dropout.keys_table(len(self.batch_sizes), self.plan.dropout, self.recipe.seed, epoch)
+        batches = -(-len(self.data[0]) // self.recipe.batch_size)
+        return dropout.keys_table(batches, self.plan.dropout, self.recipe.seed, epoch)
 
 
 def operations(net: Network, batch_size: int, width: int | None = None) -> int:

@@ -18,17 +18,16 @@ from bp_torch.labels import right
 from bp_torch.network import Network, feed_forward, multiplications, try_own_functions
 from bp_torch.penalties import penalty
 from bp_torch.recipe import Recipe, Settings, recipe_of, rule_of, takes_settings, with_rate
-from bp_torch.schedules import Schedule
 from bp_torch.state import Position, State, Values, checked_position, is_finite, started
 from bp_torch.threads import computing, fitting, own_dtype
 from bp_torch.training import engines
-from bp_torch.training.batches import order_of
 from bp_torch.training.divergence import first_not_finite
 from bp_torch.training.examples import Pair, pair_of, validated_by
-from bp_torch.training.job import Job, Steps
-from bp_torch.training.plan import numbers_table, plan_of
+from bp_torch.training.job import Job
+from bp_torch.training.plan import plan_of
 from bp_torch.training.precision import products_in
 from bp_torch.training.step import batch_cost
+from bp_torch.training.tables import tables
 from bp_torch.training.weighting import sample_weights, weighted
 
 EVALUATED_BYTES = 64 << 20  # about what the passes over validation data fill at a time
@@ -161,18 +160,14 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
             "of before"
         )
     part = math.ceil(every / engine.block) * engine.block
-    counts = None if job.weights is None else job.weights.double().cpu()
-    taken = start.taken
-    warned = False
+    taken, warned, before = start.taken, False, None
+    of_epochs = tables(job, start.epoch, taken)
     for epoch in range(start.epoch, recipe.epochs + 1):
-        rates = _rates(job, epoch)
         first, total, seconds = start[1:4] if epoch == start.epoch else Position()[1:4]
         with computing(engine.threads, device), _memory_of_a_step(job, epoch, first):
-            before = job.state.copy()
+            before = job.state.copy(before)
             began = time.perf_counter()
-            order = order_of(recipe.shuffle, m, recipe.seed, epoch)
-            totals = _totals(job, order, counts)
-            steps = Steps(order, numbers_table(rates, totals, job.plan, taken + (epoch - 1) * batches), job.keys(epoch))
+            steps, rates, totals = next(of_epochs)
             counted = totals.cumsum(0)  # over the batches so far: examples, or their weights
         done = first
         while done < batches:
@@ -219,30 +214,6 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
         yield Record(epoch, mean + of_weights, cost, accuracy, seconds, m / seconds, position, rate, of_weights)
 
 
-def _rates(job: Job, epoch: int) -> Tensor:
-    """η of each of the epoch's steps (batches,), in float64; of a borrowed optimiser, as it is by now."""
-    recipe, batches = job.recipe, len(job.batch_sizes)
-    if job.state.borrowed is not None:
-        return torch.full((batches,), job.state.borrowed.lr, dtype=torch.float64, device="cpu")
-    if isinstance(recipe.lr, Schedule):
-        steps = torch.arange((epoch - 1) * batches, epoch * batches, dtype=torch.float64, device="cpu")
-        return recipe.lr.rates(steps / (recipe.epochs * batches))
-    rate = checks.positive(f"lr of epoch {epoch}", recipe.lr(epoch) if callable(recipe.lr) else recipe.lr)
-    return torch.full((batches,), rate, dtype=torch.float64, device="cpu")
-
-
-def _totals(job: Job, order: Tensor, counts: Tensor | None) -> Tensor:
-    """How many examples each batch holds (batches,), or the sum of their weights, in float64 on the CPU.
-
-    counts: the weights (m,), in float64 on the CPU.
-    """
-    if counts is None:
-        return job.batch_sizes.double()
-    batch_size = job.recipe.batch_size
-    filled = torch.cat([counts[order], counts.new_zeros(-len(order) % batch_size)])
-    return filled.view(-1, batch_size).sum(1)
-
-
 def _penalty(job: Job) -> float:
     return penalty((w for w, _ in job.state.net.layers), job.plan.l2, job.plan.l1)
 
@@ -260,11 +231,14 @@ def _put_back(state: State, before: Values) -> Iterator[None]:
 @contextmanager
 def _memory_of_a_step(job: Job, epoch: int, first: int) -> Iterator[None]:
     """Turns out of memory into a sentence. The weights are those of this epoch's start, after its `first` batches."""
-    size = job.plan.rows or job.recipe.batch_size
-    advice = f"try batch_size={size // 2}" if size > 1 else "train a smaller network, or on the CPU"
-    whence = f"from after batch {first} of epoch {epoch}" if first else f"from the start of epoch {epoch}"
-    with _memory(f"a step of batch_size {size}", f"{advice}. The network holds the weights {whence}"):
+    try:
         yield
+    except (RuntimeError, MemoryError) as error:
+        size = job.plan.rows or job.recipe.batch_size
+        advice = f"try batch_size={size // 2}" if size > 1 else "train a smaller network, or on the CPU"
+        whence = f"from after batch {first} of epoch {epoch}" if first else f"from the start of epoch {epoch}"
+        _told(error, f"a step of batch_size {size}", f"{advice}. The network holds the weights {whence}")
+        raise
 
 
 @contextmanager
@@ -272,8 +246,13 @@ def _memory(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not is_of_memory(error):
-            raise
+        _told(error, what, advice)
+        raise
+
+
+def _told(error: Exception, what: str, advice: str) -> None:
+    """Raises a sentence in the place of an error for want of memory."""
+    if is_of_memory(error):
         raise EngineError(f"the memory does not hold {what}: {advice} ({reason(error)})") from error
 
 

@@ -152,7 +152,7 @@ def given(plan: Plan, numbers: Sequence[Tensor]) -> Given:
     single = {name: next(rest) if getattr(plan, name) else None for name in SINGLE}
     of_rules = tuple(rest)
     each = len(of_rules) // len(plan.rules)
-    by_rule = tuple(of_rules[k * each : (k + 1) * each] for k in range(len(plan.rules)))
+    by_rule = tuple(of_rules[k : k + each] for k in range(0, len(of_rules), each or 1))
     return Given(factor=factor, kept=kept, of_rules=by_rule, **single)
 
 

@@ -6,6 +6,7 @@ A test holds it equal to the textbook step, which takes `Network.gradients` and 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -58,6 +59,7 @@ def step(
     passes: Network | None = None,
     feedback: Feedback | None = None,
     lean: bool = True,
+    vectors: Sequence[Tensor] = (),
 ) -> Trace:
     """Descends one step on the batch, in place, and returns the forward pass it came from.
 
@@ -65,7 +67,8 @@ def step(
     passes: the copy of the network, in a smaller dtype, that runs the passes; batch.x is of that dtype. The outputs,
         their error and the update are in the network's own dtype, and the copy is made equal again after the update.
         Source: P. Micikevicius et al., "Mixed Precision Training" (2018), section 3.1.
-    feedback: as in `errors`. lean: as in `feed_forward`.
+    feedback: as in `errors`. lean: as in `feed_forward`. vectors: as `flat.Flat` has them, of which the
+        parameters are parts: they then change at once.
     """
     net = state.net
     if plan.is_plain:
@@ -79,6 +82,13 @@ def step(
     of = given(plan, numbers)
     swept = partial(sweep_of, net, plan, of.factor, of.kept, passes, feedback, lean)
     trace, gradients = gradients_of(net, batch, plan, of, swept, lean)
+    if vectors:
+        of_layers = sorted(gradients, key=itemgetter(0))
+        g = torch.cat([t.reshape(-1) for _, gradient in of_layers for t in gradient])
+        changed = plan.rules[0].optimiser.update(vectors[0], g, *vectors[1:], *of.of_rules[0])
+        for vector, value in zip(vectors, changed, strict=True):
+            vector.copy_(value)
+        return trace
     for l, gradient in gradients:
         wide = l == 0 and sparse.is_sparse(batch.x) and of.max_norm is None
         _descend(state, l, gradient, plan, of, STRETCH // len(gradient.b) + 1 if wide else None)
@@ -121,8 +131,8 @@ def gradients_of(
 
     swept: (examples, how many of the batch come before them) -> their forward pass and the sweep.
     """
-    pays = clipping.pays(net.sizes, batch.x.shape[-2], sparse.width(batch.x))
-    by_errors = plan.rows is None and not plan.l2 and not plan.l1 and pays
+    by_errors = plan.clip_norm is not None and plan.rows is None and not plan.l2 and not plan.l1
+    by_errors = by_errors and clipping.pays(net.sizes, batch.x.shape[-2], sparse.width(batch.x))
     if plan.rows is None:
         trace, sweep = swept(batch)
         if of.clip_norm is not None and by_errors:

@@ -1,5 +1,6 @@
 """The eager engine: one step after the other, as written."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from bp_torch.trace import Layer, Trace
 from bp_torch.training import lazy
 from bp_torch.training.batches import Chunk, chunks
 from bp_torch.training.closure import step_by
+from bp_torch.training.flat import Flat, flat, held
 from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.memory import check_memory, memory_of_a_step
 from bp_torch.training.precision import inputs_of, passes_of, products_in, refresh
@@ -45,21 +47,35 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
     if not job.data[0].is_cuda:
         check_memory(memory_of_a_step([sparse.width(x), *net.sizes[1:]], rows, job.data[0].dtype), rows)
 
+    vectors = flat(job.state, job.plan) if passes is None and x.layout == torch.strided else None
+
     # What a borrowed optimiser keeps is used outside, where a tensor of the inference mode can't be changed in place.
     @torch.inference_mode(job.state.borrowed is None or any(t.is_inference() for t in net.parameters()))
     @torch.no_grad()  # which inference_mode(False) undoes
     def run(given: Steps) -> float:
-        total = torch.zeros((), dtype=torch.float64, device=x.device)
-        with products_in(job.recipe.precision), by_columns(job) as held:
-            for chunk, taken in steps(held, x, passes, given):
+        total: Tensor | float = 0.0
+        with products_in(job.recipe.precision, x.dtype), _at_hand(job, vectors) as at_hand:
+            for chunk, taken in steps(at_hand, x, passes, given, vectors=vectors):
                 outputs = [(trace.z[-1], trace.a[-1]) for _, trace in taken]
-                z, a = map(torch.cat, zip(*outputs, strict=True))
-                total += batch_cost(net, Trace((a,), (z,)), chunk.y, chunk.weights)
-                if not x.is_cuda and not total.isfinite():  # a GPU would have to be waited for
+                z, a = outputs[0] if len(outputs) == 1 else map(torch.cat, zip(*outputs, strict=True))
+                cost = batch_cost(net, Trace((a,), (z,)), chunk.y, chunk.weights)
+                total += cost if x.is_cuda else cost.item()
+                if not x.is_cuda and not math.isfinite(total):  # a GPU would have to be waited for
                     break
-        return total.item()
+        return float(total)
 
     return run
+
+
+@contextmanager
+def _at_hand(job: Job, vectors: Flat | None) -> Iterator[Job]:
+    """The job with its state where the steps are fastest."""
+    if vectors is None:
+        with by_columns(job) as held_by_columns:
+            yield held_by_columns
+    else:
+        with held(job.state, vectors) as state:
+            yield job._replace(state=state)
 
 
 @contextmanager
@@ -73,12 +89,12 @@ def by_columns(job: Job) -> Iterator[Job]:
         yield job
         return
 
-    def held(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    def turned(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
         (w, b), *others = layers
         return Layer(w.mT.contiguous().mT, b), *others
 
     net, slots, _ = job.state
-    state = State(replace(net, layers=held(net.layers)), tuple(map(held, slots)))
+    state = State(replace(net, layers=turned(net.layers)), tuple(map(turned, slots)))
     try:
         yield job._replace(state=state)
     finally:
@@ -88,14 +104,19 @@ def by_columns(job: Job) -> Iterator[Job]:
 
 
 def steps(
-    job: Job, x: Tensor, passes: Network | None, given: Steps, *, lean: bool = True
+    job: Job, x: Tensor, passes: Network | None, given: Steps, *, lean: bool = True, vectors: Flat | None = None
 ) -> Iterator[tuple[Chunk, Taken]]:
     """The steps, chunk by chunk: each chunk, and its steps as they are taken.
 
-    x, passes: as `inputs_and_passes` gives them. lean: as in `feed_forward`.
+    x, passes: as `inputs_and_passes` gives them. lean: as in `feed_forward`. vectors: what the state lies in.
     """
     y, plan, borrowed = job.data[1], job.plan, job.state.borrowed
-    descend = lazy.step_of_used if lazy.is_lazy(job) else step if borrowed is None else partial(step_by, borrowed)
+    if lazy.is_lazy(job):
+        descend = lazy.step_of_used
+    elif borrowed is not None:
+        descend = partial(step_by, borrowed)
+    else:
+        descend = partial(step, vectors=vectors.vectors if vectors else ())
     refresh(passes, job.state.net)
     done = 0
     for chunk in chunks(x, y, given.order, job.recipe.batch_size, job.weights):
@@ -114,6 +135,8 @@ def steps(
 
 def _scalars(table: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The rows of a table, each as 0-D tensors."""
+    if len(table) < table.shape[1]:
+        return (row.unbind() for row in table.unbind())
     return zip(*(column.unbind() for column in table.unbind(1)), strict=True)
 
 
