@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor
 
 from bp_torch import checks, sparse
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
