@@ -13,13 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room is a module or a folder. It may import from the rooms on lines above its own, and from its own folder.
 FLOORS = [
-<<<<<<< HEAD
     {"version", "encoding", "errors", "given", "sparse"},
-    {"randomness", "checks", "pickling", "threads", "wide"},
-=======
-    {"version", "errors", "sparse"},
     {"randomness", "checks", "pickling", "threads", "wide", "many"},
->>>>>>> fff69be (Floors: many)
     {"choices", "factors", "dropout", "clipping", "penalties"},
     {"equations", "trace", "activations", "initialisers", "labels", "parameters", "schedules", "splitting", "updates"},
     {"adam", "borrowed", "costs"},
