@@ -13,6 +13,7 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import clipping, dropout, equations, per_example, sparse
+from bp_torch.insight.learning_speed import slopes
 
 RNG = torch.Generator().manual_seed(0)
 M, SIZES = 23, [17, 6, 4]
@@ -227,6 +228,11 @@ def test_what_each_example_says_is_that_of_the_dense_x(what: str) -> None:
 
 def test_the_check_of_the_gradients_takes_it() -> None:
     assert bp.check(NET, rows(), Y)
+
+
+def test_the_slopes_of_the_first_layer_need_the_zeros() -> None:
+    with pytest.raises(ValueError, match="slopes of layer 0 counts the zeros of x too, and this x is sparse"):
+        slopes(NET, rows(), Y, 0)
 
 
 def test_masks_of_a_seen_batch_go_with_it() -> None:

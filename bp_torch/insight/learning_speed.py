@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bp_torch import checks
+from bp_torch import checks, sparse
 from bp_torch.equations import bias_gradient
 from bp_torch.given import Given
 from bp_torch.network import Network, backprop, multiplications
@@ -66,6 +66,8 @@ def slopes(net: Network, x: Given, y: Given, layer: int, *, bins: int = 10) -> S
         raise ValueError(f"layer must be from 0 to {len(net.layers) - 1} for {len(net.layers)} layers, not {layer}")
     bins = checks.whole("bins", bins, 1)
     trace = backprop(net, x, y)
+    if sparse.is_sparse(trace.a[layer]):
+        raise ValueError("slopes of layer 0 counts the zeros of x too, and this x is sparse: give some rows dense")
     a = trace.a[layer].double().abs()
     prime = net.activations[layer].derivative(trace.z[layer], trace.a[layer + 1]).double().abs()
     inputs, primes = (

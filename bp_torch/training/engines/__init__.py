@@ -88,7 +88,7 @@ def _why_not(name: str, job: Job) -> str | None:
             "engine='eager'"
         )
     if sparse.is_sparse(job.data[0]) and name != "eager":
-        return f"engine={name!r} takes a dense x, and this one is sparse: use engine='eager', or give x.to_dense()"
+        return f"engine={name!r} takes a dense x, and this one is sparse: use engine='eager', or make x dense"
     return ENGINES[name].why_not(job)
 
 
