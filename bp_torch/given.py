@@ -191,6 +191,14 @@ def _joined(name: str, parts: _Parts, dtype: torch.dtype) -> Tensor:
     return torch.stack(tensors, 1) if parts.columns else tensors[0]
 
 
+def exactly(array: NDArray[Any], dtype: torch.dtype) -> Tensor | None:
+    """An array of numbers as a tensor on the CPU; None where this dtype does not hold them all."""
+    if array.dtype.kind not in "biuf":
+        return None
+    tensor = _tensor(array, dtype)
+    return None if _changed(array, tensor).any() else tensor
+
+
 def _tensor(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
     """Converted by torch, which is quicker at it; from memory that it takes: in rows, forwards, and writable."""
     own = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.dtype(np.float64)  # torch's largest

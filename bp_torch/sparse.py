@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from bp_torch import given
+
 LAYOUTS = (torch.sparse_csr, torch.sparse_csc, torch.sparse_coo, torch.sparse_bsr, torch.sparse_bsc)
 """torch's sparse ones, all of which become the first."""
 
@@ -58,27 +60,15 @@ def compressed(bounds: Tensor, columns: Tensor, values: Tensor, shape: tuple[int
     )
 
 
-def fitted(numbers: Any, dtype: torch.dtype) -> Any:
-    """NumPy's numbers in this dtype; the array itself, if it is of it. None where that does not hold them exactly."""
-    import numpy as np
-
-    if numbers.dtype.kind not in "biuf":
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not the same, going there and back
-        fitting = numbers.astype(str(dtype).removeprefix("torch."), copy=False)
-        same = fitting.astype(numbers.dtype, copy=False) == numbers
-    return fitting if bool((same | (numbers != numbers)).all()) else None  # NaN stays NaN
-
-
 def of_scipy(x: Any, dtype: torch.dtype, device: torch.device) -> Tensor | None:
     """SciPy's x (m, n) as a tensor; None where this dtype does not hold its values exactly."""
     rows = x.tocsr()
-    fitting = fitted(rows.data, dtype)
-    if fitting is None:
+    values = given.exactly(rows.data, dtype)
+    if values is None:
         return None
-    parts = (each if each.flags.writeable else each.copy() for each in (rows.indptr, rows.indices, fitting))
-    bounds, columns, values = (torch.as_tensor(each, dtype=None, device=device) for each in parts)
-    return compressed(bounds, columns, values, rows.shape)
+    parts = (each if each.flags.writeable else each.copy() for each in (rows.indptr, rows.indices))  # else torch warns
+    bounds, columns = (torch.as_tensor(each, dtype=None, device=device) for each in parts)
+    return compressed(bounds, columns, values.to(device), rows.shape)
 
 
 def canonical(x: Tensor) -> Tensor:

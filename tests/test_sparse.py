@@ -31,7 +31,7 @@ def rows(x: Tensor = X) -> Any:
 
 
 def compressed(x: Tensor = X) -> Tensor:
-    made = sparse.of_scipy(rows(x), x.dtype, torch.device("cpu"))
+    made = sparse.of_scipy(rows(x), x.dtype, x.device)
     assert made is not None
     return made
 
