@@ -196,7 +196,7 @@ def exactly(array: NDArray[Any], dtype: torch.dtype) -> Tensor | None:
     if array.dtype.kind not in "biuf":
         return None
     tensor = _tensor(array, dtype)
-    return None if _changed(array, tensor).any() else tensor
+    return tensor if _first_changed(array, tensor) is None else None
 
 
 def _tensor(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
