@@ -24,6 +24,9 @@ TESTS = [
     "tests/test_sequential.py",
     "tests/test_sparse.py",
     "tests/training/test_sparse.py",
+    "tests/test_network.py",
+    "tests/test_given.py",
+    "tests/training/test_held_out.py",
 ]  # quick
 
 MUTANTS = [
@@ -131,6 +134,19 @@ MUTANTS = [
         "training/batches.py",
         "    sizes[-1] = m - batch_size * (len(sizes) - 1)\n",
         "",
+    ),
+    (
+        "a number is rounded that nobody asked to round",
+        "given.py",
+        "        if place is not None:",
+        "        if False:",
+    ),
+    ("two classes exchanged", "network.py", "torch.cat([1 - a, a], -1)", "torch.cat([a, 1 - a], -1)"),
+    (
+        "trained on what is held out, too",
+        "training/examples.py",
+        "_rows(data, ~apart), _rows(data, apart)",
+        "data, _rows(data, apart)",
     ),
 ]
 

@@ -14,7 +14,7 @@ import torch
 
 import bp_torch as bp
 from bp_torch import per_example
-from bp_torch.insight import big_picture, feedback, learning_speed, observe
+from bp_torch.insight import big_picture, feedback, learning_speed, observe, speed
 from bp_torch.network import multiplications
 
 X = np.arange(15.0).reshape(5, 3) / 4  # float32 holds a quarter
@@ -245,6 +245,7 @@ USES: dict[str, Callable[..., Any]] = {
     "slopes": lambda net, x, y: learning_speed.slopes(net, x, y, 0),
     "angles": lambda net, x, y: feedback.angles(net, x, y, feedback.feedback_alignment(net)),
     "changes": lambda net, x, y: big_picture.cost_changes(net, x, y, (0, 0, 0), [0.1]),
+    "differences": lambda net, x, y: speed.differences(net, x, y, [0, 3]),
     "observe": lambda net, x, y: observe.observe(net, (x, y), (x, y)),
     "train": lambda net, x, y: [r.cost for r in bp.train(net.to(), (x, y), validation=(x, y), epochs=2, seed=1)],
     "fit": lambda net, x, y: [

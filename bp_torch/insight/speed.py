@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.network import Network, feed_forward, mean_cost
+from bp_torch.given import Given
+from bp_torch.network import Network, examples_of, feed_forward, mean_cost
 from bp_torch.randomness import generator
 
 STEP = 1e-3  # Δw of a difference: about the best for float32
@@ -31,15 +32,17 @@ class Times(NamedTuple):
 
 
 @torch.no_grad()
-def differences(net: Network, x: Tensor, y: Tensor, weights: Iterable[int] | None = None) -> list[float]:
+def differences(net: Network, x: Given, y: Given, weights: Iterable[int] | None = None) -> list[float]:
     """∂C/∂w ≈ [C(w + Δw) − C(w)] / Δw for one weight after the other: a forward pass each, and one before all.
 
-    x (m, n_0), y (m, n_L), of the network's dtype. weights: their numbers, counted through the layers, each row by row;
-    left out, all. The network is left as it is.
+    x (m, n_0), y class indices (m,) or a matrix (m, n_L). weights: their numbers, counted through the layers, each row
+    by row; left out, all. The network is left as it is.
     Source: M. Nielsen, *Neural Networks and Deep Learning* (2015), chapter 2, "In what sense is backpropagation a fast
     algorithm?".
     """
-    return list(_differences(net, x, y, range(_count(net)) if weights is None else weights))
+    rows = examples_of(net, x)
+    matrix = checks.targets(y, rows, net.sizes[-1], net.layers[0].w)
+    return list(_differences(net, rows, matrix, range(_count(net)) if weights is None else weights))
 
 
 def times(
