@@ -192,7 +192,7 @@ class Network:
 
         Where the output activation is bounded (sigmoid, tanh, softmax), the class of each example (m,), int64: the
         largest output's index; of one output, whether it exceeds ½. Where it isn't (identity, relu), the outputs
-        themselves, (m, n_L). Of several labels at once, each is `net.forward(x).a[-1] > 0.5`.
+        themselves, (m, n_L). Of several labels at once, each is `net.predict_proba(x) > 0.5`.
 
         Raises ValueError where an output is not finite, which stands for nothing.
         """
