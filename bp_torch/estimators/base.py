@@ -240,7 +240,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, labels, y = self._validate_input(X, y, incremental, first)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         sample_weight = self._weights(labels, sample_weight, incremental)
         if sample_weight is not None and (counted := sample_weight != 0).any() and not counted.all():
             X, labels, y, sample_weight = X[counted], labels[counted], y[counted], sample_weight[counted]

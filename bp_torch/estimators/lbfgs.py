@@ -63,7 +63,7 @@ def objective(
     count = relative.sum(dtype=torch.float64).item() if relative is not None else len(x)
     vector = torch.zeros(sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)), dtype=x.dtype, device=x.device)
     net = net_of(views(vector, sizes))
-    batch = Batch(x, y, x.new_ones(len(x)), relative)
+    batch = Batch(x, y, y.new_ones(len(x)), relative)
     factor, l2 = (torch.tensor(each, dtype=x.dtype, device=x.device) for each in (1 / count, of_penalty))
 
     @torch.inference_mode()

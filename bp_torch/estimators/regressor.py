@@ -96,6 +96,8 @@ class MLPRegressor(RegressorMixin, MLP):
     def _checked(self, y: Any) -> tuple[Any, NDArray[Any]]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"MLPRegressor takes numbers as y, not {y.dtype}.")
         if self._cost().name == "poisson" and np.any(y < 0):
             raise ValueError("Some value(s) of y are out of the valid range of the loss 'poisson': y must be >= 0.")
         return y, y.reshape(-1, 1) if y.ndim == 1 else y

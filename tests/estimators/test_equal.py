@@ -1,5 +1,8 @@
 """The same parameters and random_state give scikit-learn's model: its weights, losses and decisions, up to rounding."""
 
+# scikit-learn's functions say little of what they return
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportCallIssue=false, reportArgumentType=false
+
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,17 @@ import bp_torch.sklearn as ours
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+X_IRIS: Any
+Y_IRIS: Any
+X_DIABETES: Any
+Y_DIABETES: Any
+X_LABELS: Any
+Y_LABELS: Any
 X_IRIS, Y_IRIS = load_iris(return_X_y=True)
 X_IRIS = scale(X_IRIS)
 X_DIABETES, Y_DIABETES = load_diabetes(return_X_y=True)
 X_DIABETES, Y_DIABETES = scale(X_DIABETES)[:100], Y_DIABETES[:100] / 100
-X_LABELS, Y_LABELS = make_multilabel_classification(n_samples=60, n_classes=3, random_state=0)  # pyright: ignore[reportAssignmentType]
+X_LABELS, Y_LABELS = make_multilabel_classification(n_samples=60, n_classes=3, random_state=0)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 WEIGHTS = np.linspace(0.5, 2, 150)
 

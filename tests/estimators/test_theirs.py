@@ -1,5 +1,8 @@
 """scikit-learn's own tests of its MLP, and its checks of any estimator, on ours."""
 
+# scikit-learn's functions say little of what they return
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportCallIssue=false, reportArgumentType=false
+
 import importlib.util
 import subprocess
 import sys
