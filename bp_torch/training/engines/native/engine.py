@@ -3,13 +3,13 @@
 import ctypes
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bp_torch.threads import alone, end_before_fork
-from bp_torch.training.engines.native import source
+from bp_torch.training.engines.native import compressed, source
 from bp_torch.training.engines.native.build import build, compiler
 from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.memory import check_memory
@@ -31,34 +31,45 @@ def why_not(job: Job) -> str | None:
     return None
 
 
+class _Built(NamedTuple):
+    """The printed steps in a library: for each size of batch its function and its workspace."""
+
+    library: ctypes.CDLL
+    steps: dict[int, tuple[Any, Tensor]]
+
+
 def native(job: Job) -> Run:
     """The engine: see `Run`. The data lies on the CPU."""
-    batch_size = job.recipe.batch_size
-    x, y = (t.resolve_neg().contiguous() for t in job.data)
+    batch_size, x, y = job.recipe.batch_size, *job.data
+    skips = source.can_skip(job.plan) and compressed.pays(x)
+    by_columns = source.by_columns(source.kind_of(job.state.net, job.plan)) if skips else ()
+    targets = y.resolve_neg().contiguous()
     weights = None if job.weights is None else job.weights.data_ptr()
     threads = torch.get_num_threads()
-    parameters = [t for layer in job.state.layers() for t in layer]
+    tensors = [t for layer in job.state.layers() for t in layer]
+    parameters = [t.mT if k in by_columns else t for k, t in enumerate(tensors)]
     padded = [t if _is_padded(t) else _padded(t) for t in parameters]
     copies = [(t, wide) for t, wide in zip(parameters, padded, strict=True) if wide is not t]
 
     @lru_cache(maxsize=1)
-    def steps(code: str) -> dict[int, tuple[Any, Tensor]]:
-        """For each size of batch its function and its workspace."""
+    def build_of(code: str) -> _Built:
         library = _library(code, threads)
         elements = {m: _elements(library, m) for m in job.sizes_of_batches}
         check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
-        return {
-            m: (_function(library, m), torch.zeros(count, dtype=x.dtype, device="cpu")) for m, count in elements.items()
-        }
+        return _Built(
+            library,
+            {m: (_function(library, m), torch.zeros(n, dtype=x.dtype, device="cpu")) for m, n in elements.items()},
+        )
 
-    steps(source.of(job))
+    built = build_of(source.of(job, skips))
+    examples = compressed.compressed(built.library, x) if skips else x.resolve_neg().contiguous()
     batches_a_call = max(1, CALL_OPERATIONS // job.operations)
 
     def train(function: Any, workspace: Tensor, addresses: Any, steps: Steps) -> float:
         """Σ_x C_x over whole batches."""
         return function(
-            x.data_ptr(),
-            y.data_ptr(),
+            examples.data_ptr() if isinstance(examples, Tensor) else examples.addresses,
+            targets.data_ptr(),
             weights,
             steps.order.data_ptr(),
             len(steps.numbers),
@@ -71,10 +82,14 @@ def native(job: Job) -> Run:
 
     @torch.inference_mode()
     def run(given: Steps) -> float:
-        now = steps(source.of(job))  # what the network's functions look up may have changed
-        for mine, theirs in zip((x, y), job.data, strict=True):
-            if mine is not theirs:  # a copy, of data that the caller may have changed since
-                mine.copy_(theirs)
+        nonlocal examples
+        now = build_of(source.of(job, skips))  # what the network's functions look up may have changed
+        if isinstance(examples, compressed.Compressed):  # a copy, of data that the caller may have changed since
+            examples = examples if examples.is_of(x) else compressed.compressed(now.library, x)
+        elif examples is not x:
+            examples.copy_(x)
+        if targets is not y:
+            targets.copy_(y)
         total = 0.0
         given = given._replace(numbers=given.numbers.to(x.dtype).contiguous(), keys=given.keys.contiguous())
         whole = len(given.order) // batch_size
@@ -86,7 +101,7 @@ def native(job: Job) -> Run:
         try:
             for start, end in calls:
                 part = given.part(start, end, batch_size)
-                total += train(*now[min(batch_size, len(part.order))], addresses, part)
+                total += train(*now.steps[min(batch_size, len(part.order))], addresses, part)
                 if not math.isfinite(total):
                     break
         finally:

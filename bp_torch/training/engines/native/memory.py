@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Matrix(NamedTuple):
     """A matrix in memory, its rows padded; a vector is a row.
 
-    transposed: seen as its transpose. packed: a column that is a row's memory.
+    transposed: seen as its transpose. packed: a column that is a row's memory. active: its zeros are skipped.
     """
 
     name: str
@@ -16,6 +16,7 @@ class Matrix(NamedTuple):
     columns: int
     transposed: bool = False
     packed: bool = False
+    active: bool = False
 
 
 class Memory:
@@ -30,8 +31,12 @@ class Memory:
 
     def keep(self, name: str, rows: int, columns: int) -> Matrix:
         """A matrix of this name for the whole of the step."""
-        self._sizes[name] = f"int64_t({rows}) * pad({columns})"
+        self.room(name, f"int64_t({rows}) * pad({columns})")
         return self.outside(name, rows, columns)
+
+    def room(self, name: str, elements: str) -> None:
+        """So many elements of this name for the whole of the step."""
+        self._sizes[name] = elements
 
     def outside(self, name: str, rows: int, columns: int) -> Matrix:
         """A matrix that lies elsewhere."""

@@ -8,7 +8,7 @@ the step computes, in one workspace, and t0, t1, … an element's values in a lo
 What is printed computes what torch does, operation by operation and type by type; what can't be is an UnprintableError.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -54,11 +54,19 @@ class Printer:
     """Walks a graph once: `lines` are the statements of a batch, `memory` where its matrices lie."""
 
     def __init__(
-        self, graph: Graph, names: list[str], scalars: list[str], dtype: torch.dtype, fuse: bool = True
+        self,
+        graph: Graph,
+        names: list[str],
+        scalars: list[str],
+        dtype: torch.dtype,
+        fuse: bool = True,
+        by_columns: Container[int] = (),
     ) -> None:
         """names: of the batch's tensors, the first inputs of the graph. scalars: of the numbers after them.
 
         fuse: whether an update runs on the tiles of the product that it begins with, or on a matrix of its own.
+        by_columns: which parameters lie by columns: the weights of x, and what is kept for them, where x's zeros are
+        skipped (see zeros.h).
         """
         nodes = list(graph.nodes)
         inputs = [node for node in nodes if node.op == "placeholder"]
@@ -67,6 +75,7 @@ class Printer:
         self.parameters = [f"p{k}" for k in range(len(parameters))]
         self.lines: list[str] = []
         self._loop = _Loop()
+        self._by_columns = False  # whether the loop that is being written is over a matrix's columns
         self._position = {node: k for k, node in enumerate(nodes)}
         self._value: dict[Node, Matrix | str | None] = {}  # None: folded into the node that uses it
         self._counts: set[object] = set()  # whole numbers from 0 on
@@ -75,8 +84,14 @@ class Printer:
         self.memory = Memory()
         self._changes = {node.args[0]: self._position[node] for node in nodes if kind(node) in UPDATES}
         self._value |= {node: self.memory.keep(name, *shape_of(node)) for node, name in batch.items()}
-        for node, name in zip(parameters, self.parameters, strict=True):
-            self._value[node] = self.memory.outside(name, *shape_of(node))
+        for k, (node, name) in enumerate(zip(parameters, self.parameters, strict=True)):
+            matrix = self.memory.outside(name, *shape_of(node))
+            if k in by_columns:
+                matrix = matrix._replace(rows=matrix.columns, columns=matrix.rows, transposed=True)
+            self._value[node] = matrix
+        if 0 in by_columns:
+            x = self._value[inputs[0]] = self._matrix(inputs[0])._replace(active=True)
+            self.memory.room("active", f"places({x.rows}, {x.columns})")
         self._value |= dict(zip(rest, scalars, strict=False))
         self._updates: dict[Node, Update] = {}
         for each in updates(nodes):
@@ -172,13 +187,14 @@ class Printer:
 
     def _update(self, update: Update) -> None:
         """A loop over the elements of parameters. An operation is a line, and its result a variable."""
-        rows, columns = shape_of(update.nodes[-1])
+        changed = self._matrix(update.nodes[-1].args[0])
+        rows, columns, self._by_columns = changed.rows, changed.columns, changed.transposed
         if update.sums is not None:
             self._value[update.sums] = "sums[j - first]"
         lines, written = list[str](), list[str]()  # the statements; the matrices
         for k, node in enumerate(update.nodes):
             if kind(node) == aten.copy_:
-                to = self._parameter(node.args[0])
+                to = self._parameter(node.args[0], self._by_columns)
                 text = self._typed(node.args[1], self._dtype, rows, columns)
                 lines.append(f"{to}[i * pad({columns}) + j] = {text};")
                 written.append(to)
@@ -198,11 +214,14 @@ class Printer:
             self._release(update.sums)
         for node in update.nodes:
             self._release(node)
+        self._by_columns = False
 
     def _sums(self, node: Node, then: list[str]) -> None:
         """δᵀa, or the sum of δ's rows, and what is then done with each vector of it."""
         first, *second = (self._matrix(arg) for arg in node.all_input_nodes)
-        if second:
+        if self._by_columns:
+            call = self._active_update(first, *second)
+        elif second:
             a, template = second[0], f"<{first.columns}, {second[0].columns}, {first.rows}>"
             self._check(first.transposed and not a.transposed, "a product of other matrices than δᵀ and a")
             self.memory.scratch(_panels(first, a))
@@ -240,7 +259,9 @@ class Printer:
         rows, columns = shape_of(_node(node.args[0]) if into else node)
         inner = first.rows if first.transposed else first.columns
         template = f"<{rows}, {columns}, {inner}>"
-        if into:
+        if into and into[0].transposed:
+            self.lines.append(f"{self._active_update(first, second)}{self._parameter(node.args[0], True)});")
+        elif into:
             update = form == ("t", "n") and not scaled and not node.users
             self._check(update, "an update that is not w += δᵀa")
             self.memory.scratch(_panels(first, second))
@@ -251,8 +272,16 @@ class Printer:
         else:
             self._check(form in (("n", "t"), ("n", "n")), "a product of two transposes")
             to = self._new(node)
-            self.lines.append(f"product_{''.join(form)}{template}({first.name}, {second.name}, {to});")
+            if first.active and form == ("n", "n"):
+                self.lines.append(f"product_active{template}({first.name}, active, {second.name}, {to});")
+            else:
+                self.lines.append(f"product_{''.join(form)}{template}({first.name}, {second.name}, {to});")
         self._release(node)
+
+    def _active_update(self, delta: Matrix, x: Matrix) -> str:
+        """The call, up to what is changed, that takes xᵀδ of the inputs that are not zero."""
+        self._check(x.active and delta.transposed, "a change of the inputs' weights other than by their own product")
+        return f"update_active<{delta.rows}, {delta.columns}, {x.columns}>({x.name}, active, {delta.name}, "
 
     def _add_rows(self, node: Node) -> None:
         b, delta_t, ones = node.args
@@ -328,7 +357,7 @@ class Printer:
         if isinstance(value, str):
             return value
         if isinstance(value, Matrix):
-            self._check(not value.transposed, "an elementwise operation on a transpose")
+            self._check(value.transposed == self._by_columns, "an elementwise operation on a transpose")
             if value.packed:
                 return f"{value.name}[i]"
             i = f"i * pad({value.columns})" if value.rows > 1 or rows == 1 else "0"
@@ -367,9 +396,10 @@ class Printer:
         """What writes sums to a matrix for the node's result."""
         return f"Into{{{self._new(node)}, pad({shape_of(node)[1]})}}"
 
-    def _parameter(self, node: object) -> str:
+    def _parameter(self, node: object, by_columns: bool = False) -> str:
         to = self._matrix(node)
-        self._check(to.name in self.parameters and not to.transposed, "a change of what is not a parameter")
+        lies = to.name in self.parameters and to.transposed == by_columns
+        self._check(lies, "a change of what is not a parameter")
         return to.name
 
     def _matrix(self, node: object) -> Matrix:

@@ -1,0 +1,72 @@
+"""Examples without their zeros, as the printed step takes them: see zeros.h."""
+
+import ctypes
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bp_torch.training.memory import check_memory
+
+LEAST = 64  # inputs from which on zeros are skipped
+MOST = 0.7  # of the inputs of a few examples, the share that may be active
+TOGETHER = 5  # examples that are multiplied at once, on the widest of CPUs
+LOOKED_AT = 500  # examples
+SEEN_AGAIN = 64  # before each epoch
+SLACK = 64  # bytes behind the values, which are read by whole vectors
+
+
+class Compressed(NamedTuple):
+    """A bit for each input, the values of those that are not 0, row after row, and where each row's begin.
+
+    sample: some of the examples, to see by whether they have been changed since; version: torch's count of changes.
+    """
+
+    bits: Tensor
+    values: Tensor
+    first: Tensor
+    sample: Tensor
+    version: int
+
+    @property
+    def addresses(self) -> Any:
+        return (ctypes.c_void_p * 3)(*(t.data_ptr() for t in self[:3]))
+
+    def is_of(self, x: Tensor) -> bool:
+        """Whether x is as it was, by all that can be seen in a moment: NumPy's writes are seen in the sample alone."""
+        return _version(x) == self.version and torch.equal(x[_some(len(x), SEEN_AGAIN)], self.sample)
+
+
+def pays(x: Tensor) -> bool:
+    """Whether a step on these examples (m, n_0) is the faster for skipping their zeros, by a look at some of them."""
+    if x.shape[1] < LEAST:
+        return False
+    rows = _some(len(x), LOOKED_AT)
+    whole = rows[: len(rows) // TOGETHER * TOGETHER] if len(rows) >= TOGETHER else rows
+    together = (x[whole] != 0).view(-1, min(TOGETHER, len(whole)), x.shape[1]).any(1)
+    return together.double().mean().item() <= MOST
+
+
+def compressed(library: ctypes.CDLL, x: Tensor) -> Compressed:
+    """The examples x (m, n_0), compressed by the library's function."""
+    x = x.resolve_neg().contiguous()
+    m, n = x.shape
+    active = sum(int(part.count_nonzero()) for part in x.split(4096))
+    check_memory(active * x.element_size() + m * n // 8, m, ", or engine='eager'")
+    bits = torch.empty(m * -(-n // 64), dtype=torch.int64, device="cpu")
+    values = torch.zeros(active + SLACK, dtype=x.dtype, device="cpu")
+    first = torch.empty(m + 1, dtype=torch.int64, device="cpu")
+    compress = library.compress
+    compress.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
+    compress.restype = None
+    compress(x.data_ptr(), m, bits.data_ptr(), values.data_ptr(), first.data_ptr())
+    return Compressed(bits, values, first, x[_some(m, SEEN_AGAIN)], _version(x))
+
+
+def _version(x: Tensor) -> int:
+    return 0 if x.is_inference() else x._version
+
+
+def _some(m: int, most: int) -> Tensor:
+    """The numbers of some of m examples, spread evenly."""
+    return torch.linspace(0, m - 1, min(m, most), dtype=torch.float64, device="cpu").long()

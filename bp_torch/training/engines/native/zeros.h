@@ -1,0 +1,222 @@
+// The first layer without its inputs' zeros. An input that is 0 adds nothing to z, and its weights don't change: a δ is 0.
+//
+// The examples are kept compressed: a bit for each input, and the values of those that are not 0. A batch is seen in
+// groups of a few examples; a tile of a group visits the inputs that one of them has, and multiplies them for all.
+// w lies by its columns here, a padded row (N) for each of the K inputs, so that an input's weights are one stretch.
+
+#if defined(__AVX512F__)
+#define _MM_MALLOC_H_INCLUDED  // which would bring functions of C that rows.h has as its own
+#define __MM_MALLOC_H
+#include <immintrin.h>
+#endif
+
+struct Rows {  // examples: a row's bits are `words` numbers, its values begin at first[row]; 64 bytes are free behind the last
+  const uint64_t* bits;
+  const real* values;
+  const int64_t* first;
+};
+constexpr int GROUP = DOT_I, BLOCK = OUTER_V;  // at most so many examples, and vectors of neurons, have one tile
+constexpr int words(int K) { return (K + 63) / 64; }
+constexpr int groups(int M) { return (M + GROUP - 1) / GROUP; }
+constexpr int blocks(int N) { return (pad(N) / W + BLOCK - 1) / BLOCK; }
+constexpr int64_t places(int K) { return words(K) + 1 + K + 16; }  // of a group: where each word's columns begin; the columns
+constexpr int64_t places(int M, int K) { return pad(groups(M) * places(K)); }  // a number is at most as wide as a real
+
+// which of the rows of x (N) are not 0, and their values, as `Rows` has them
+template <int N> static void compress_rows(const real* x, int64_t rows, uint64_t* bits, real* values, int64_t* first) {
+  real* to = values;
+  for (int64_t row = 0; row < rows; row++, x += N, bits += words(N)) {
+    first[row] = to - values;
+    for (int word = 0; word < words(N); word++) {
+      uint64_t some = 0;
+      for (int j = word * 64; j < N && j < word * 64 + 64; j++) {
+        const bool active = x[j] != 0;
+        some |= uint64_t(active) << (j - word * 64);
+        *to = x[j];
+        to += active;
+      }
+      bits[word] = some;
+    }
+  }
+  first[rows] = to - values;
+}
+
+// of the group g: where each word's columns begin in the list that follows, and where the last one's end
+template <int K> INLINE const int32_t* columns_of(const real* active, int g) { return (const int32_t*)active + g * places(K); }
+
+// each(size, g, its first example) for the group g: the sizes differ by one at most
+template <int M, typename Each> INLINE void with_group(int g, Each each) {
+  constexpr int least = M / groups(M), more = M % groups(M);
+  const int first = g * least + (g < more ? g : more);
+  if constexpr (more > 0)
+    if (g < more) return each(Size<least + 1>{}, g, first);
+  each(Size<least>{}, g, first);
+}
+
+template <typename Each> INLINE void with_vectors(int V, Each each) {
+  if (V == BLOCK) return each(Size<BLOCK>{});
+  if constexpr (BLOCK > 3)
+    if (V == 3) return each(Size<3>{});
+  if (V == 2) return each(Size<2>{});
+  each(Size<1>{});
+}
+
+// A word's columns of I rows, written out with their zeros; the rows' next values; into list those of any, from column j on
+template <int I, int K> INLINE int expand(int j, const uint64_t* const* bits, const real** values, real* x, int32_t* list) {
+  uint64_t any = 0;
+  int n = 0;
+  UNROLL for (int i = 0; i < I; i++) any |= bits[i][j / 64];
+#if defined(__AVX512F__)
+  for (int k = j; k < j + 64 && k < pad(K); k += W)
+    UNROLL for (int i = 0; i < I; i++) {
+      const auto some = (bits[i][j / 64] >> (k - j)) & (~0ull >> (64 - W));
+      real* to = x + i * pad(K) + k;
+      if constexpr (sizeof(real) == 4) store(to, (vec)_mm512_maskz_expand_ps(some, (__m512)load(values[i])));
+      else store(to, (vec)_mm512_maskz_expand_pd(some, (__m512d)load(values[i])));
+      values[i] += __builtin_popcountll(some);
+    }
+  for (int k = 0; k < 64; k += 16) {
+    const __mmask16 some = any >> k;
+    const __m512i at = _mm512_add_epi32(_mm512_set1_epi32(j + k), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    _mm512_storeu_si512(list + n, _mm512_maskz_compress_epi32(some, at));
+    n += __builtin_popcount(some);
+  }
+#else
+  for (int i = 0; i < I; i++) {
+    real* to = x + i * pad(K) + j;
+    memset(to, 0, (pad(K) - j < 64 ? pad(K) - j : 64) * sizeof(real));
+    for (uint64_t some = bits[i][j / 64]; some; some &= some - 1) to[__builtin_ctzll(some)] = *values[i]++;
+  }
+  for (; any; any &= any - 1) list[n++] = j + __builtin_ctzll(any);
+#endif
+  return n;
+}
+
+// the batch's rows (M, K), and for each group its columns: see `places`
+template <int M, int K> static void gather_active(const Rows* from, const int64_t* order, real* x, real* lists) {
+  int32_t* active = (int32_t*)lists;
+#pragma omp for schedule(static)
+  for (int g = 0; g < groups(M); g++)
+    with_group<M>(g, [=](auto I, int g, int first) {
+      const uint64_t* bits[I.value];
+      const real* values[I.value];
+      for (int i = 0; i < I.value; i++) {
+        const int64_t row = order[first + i];
+        bits[i] = from->bits + row * words(K);
+        values[i] = from->values + from->first[row];
+      }
+      int32_t *starts = active + g * places(K), *list = starts + words(K) + 1;
+      int n = starts[0] = 0;
+      for (int j = 0; j < K; j += 64)
+        starts[j / 64 + 1] = n += expand<I.value, K>(j, bits, values, x + first * pad(K), list + n);
+    });
+}
+
+template <int M, int K> INLINE void prefetch_active(const Rows* from, const int64_t* order) {
+  if constexpr (int64_t(M) * K * sizeof(real) <= (512 << 10))  // of which the compressed rows are a part
+    for (int i = 0; i < M; i++) {
+      const char *bits = (const char*)(from->bits + order[i] * words(K)), *end = (const char*)(from->values + from->first[order[i] + 1]);
+      for (int64_t j = 0; j < words(K) * 8 + 63; j += 64) __builtin_prefetch(bits + j);
+      for (const char* p = (const char*)(from->values + from->first[order[i]]); p < end; p += 64) __builtin_prefetch(p);
+    }
+}
+
+// c (I, V vectors) = Σ_k x[i, list[k]] w[list[k]]
+template <int I, int V>
+CONTRACTED static void active_tile(int n, const int32_t* list, const real* x, int64_t ldx, const real* w, int64_t ldw, real* c) {
+  vec sums[I][V] = {};
+  for (int k = 0; k < n; k++) {
+    const int64_t column = list[k];
+    vec ws[V];
+    UNROLL for (int v = 0; v < V; v++) ws[v] = load(w + column * ldw + v * W);
+    UNROLL for (int i = 0; i < I; i++) {
+      vec xs = x[i * ldx + column] - vec{};
+      UNROLL for (int v = 0; v < V; v++) sums[i][v] += xs * ws[v];
+    }
+  }
+  UNROLL for (int i = 0; i < I; i++) {
+    UNROLL for (int v = 0; v < V; v++) store(c + i * ldw + v * W, sums[i][v]);
+  }
+}
+
+// c[list[k] - base] (V vectors) += Σ_i x[i, list[k]] δ_i
+template <int I, int V>
+CONTRACTED static void active_update(int n, const int32_t* list, const real* x, int64_t ldx, const real* delta, int64_t ldd,
+                                     real* c, int64_t ldc, int base) {
+  vec deltas[I][V];
+  UNROLL for (int i = 0; i < I; i++) {
+    UNROLL for (int v = 0; v < V; v++) deltas[i][v] = load(delta + i * ldd + v * W);
+  }
+  for (int k = 0; k < n; k++) {
+    const int64_t column = list[k];
+    vec sums[V];
+    UNROLL for (int v = 0; v < V; v++) sums[v] = load(c + (column - base) * ldc + v * W);
+    UNROLL for (int i = 0; i < I; i++) {
+      vec xs = x[i * ldx + column] - vec{};
+      UNROLL for (int v = 0; v < V; v++) sums[v] += xs * deltas[i][v];
+    }
+    UNROLL for (int v = 0; v < V; v++) store(c + (column - base) * ldc + v * W, sums[v]);
+  }
+}
+
+// z (M, N) = x (M, K) w, with w (K, N)
+template <int M, int N, int K> static void product_active(const real* x, const real* active, const real* w, real* z) {
+#pragma omp for schedule(static) collapse(2)
+  for (int block = 0; block < blocks(N); block++)
+    for (int g = 0; g < groups(M); g++) {
+      const int at = block * BLOCK * W, left = (pad(N) - at) / W;
+      with_group<M>(g, [=](auto I, int g, int first) {
+        with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+          const int32_t *starts = columns_of<K>(active, g), *list = starts + words(K) + 1;
+          active_tile<I.value, V.value>(starts[words(K)], list, x + first * pad(K), pad(K), w + at, pad(N),
+                                        z + first * pad(N) + at);
+        });
+      });
+    }
+}
+
+// adds Σ_x x_k δ_x, for the columns k of some words and the vectors of neurons from `at` on, to c, which begins at column base
+template <int M, int N, int K, int V>
+INLINE void add_active(int word, int end, int at, const real* x, const real* active, const real* delta, real* c, int64_t ldc,
+                       int base) {
+  for (int g = 0; g < groups(M); g++)
+    with_group<M>(g, [=](auto I, int g, int first) {
+      const int32_t *starts = columns_of<K>(active, g), *list = starts + words(K) + 1;
+      active_update<I.value, V>(starts[end] - starts[word], list + starts[word], x + first * pad(K), pad(K),
+                                delta + first * pad(N) + at, pad(N), c, ldc, base);
+    });
+}
+
+// w (K, N) += xᵀ δ
+template <int M, int N, int K> static void update_active(const real* x, const real* active, const real* delta, real* w) {
+  constexpr int span = groups(M) > 2 ? 1 : words(K);  // what is changed by several groups stays in the first cache
+#pragma omp for schedule(static) collapse(2)
+  for (int block = 0; block < blocks(N); block++)
+    for (int word = 0; word < words(K); word += span) {
+      const int at = block * BLOCK * W, left = (pad(N) - at) / W;
+      with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+        add_active<M, N, K, V.value>(word, word + span, at, x, active, delta, w + at, pad(N), 0);
+      });
+    }
+}
+
+// xᵀ δ (K, N), of which no more than a tile lies in memory: then(k, j, sums) gets input k's vector from neuron j on
+template <int M, int N, int K, typename Then, typename... Matrices>
+static void update_active(const real* x, const real* active, const real* delta, Then then, Matrices... changed) {
+  constexpr bool far = sizeof...(changed) * K * pad(N) * sizeof(real) >= 1 << 20;  // in the third cache
+#pragma omp for schedule(static) collapse(2)
+  for (int block = 0; block < blocks(N); block++)
+    for (int word = 0; word < words(K); word++) {
+      const int at = block * BLOCK * W, left = (pad(N) - at) / W;
+      with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+        alignas(BYTES) real tile[64 * V.value * W] = {};
+        const int base = word * 64;
+        add_active<M, N, K, V.value>(word, word + 1, at, x, active, delta, tile, V.value * W, base);
+        for (int k = base; k < K && k < base + 64; k++)
+          for (int v = 0; v < V.value; v++) {
+            if constexpr (far) (__builtin_prefetch(changed + (k + 8) * pad(N) + at + v * W, 0, 2), ...);
+            then(k, at + v * W, tile + ((k - base) * V.value + v) * W);
+          }
+      });
+    }
+}
