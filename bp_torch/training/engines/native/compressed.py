@@ -9,7 +9,10 @@ from torch import Tensor
 from bp_torch.training.memory import check_memory
 
 LEAST = 64  # inputs from which on zeros are skipped
-MOST = 0.7  # of the inputs of a few examples, the share that may be active
+MOST, MOST_BY_RULE = (
+    0.75,
+    0.5,
+)  # of the inputs of a few examples, the share that may be active; a rule changes all weights
 TOGETHER = 5  # examples that are multiplied at once, on the widest of CPUs
 LOOKED_AT = 500  # examples
 SEEN_AGAIN = 64  # before each epoch
@@ -37,14 +40,17 @@ class Compressed(NamedTuple):
         return _version(x) == self.version and torch.equal(x[_some(len(x), SEEN_AGAIN)], self.sample)
 
 
-def pays(x: Tensor) -> bool:
-    """Whether a step on these examples (m, n_0) is the faster for skipping their zeros, by a look at some of them."""
+def pays(x: Tensor, plain: bool) -> bool:
+    """Whether a step on these examples (m, n_0) is the faster for skipping their zeros, by a look at some of them.
+
+    plain: whether it is the step of plain gradient descent.
+    """
     if x.shape[1] < LEAST:
         return False
     rows = _some(len(x), LOOKED_AT)
     whole = rows[: len(rows) // TOGETHER * TOGETHER] if len(rows) >= TOGETHER else rows
     together = (x[whole] != 0).view(-1, min(TOGETHER, len(whole)), x.shape[1]).any(1)
-    return together.double().mean().item() <= MOST
+    return together.double().mean().item() <= (MOST if plain else MOST_BY_RULE)
 
 
 def compressed(library: ctypes.CDLL, x: Tensor) -> Compressed:
