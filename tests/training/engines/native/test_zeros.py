@@ -54,7 +54,7 @@ def same(one: bp.Network, other: bp.Network, within: float) -> None:
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.3, 1.0])  # of one printed step
 def test_skipping_zeros_takes_the_eager_steps_at_any_density(monkeypatch: pytest.MonkeyPatch, density: float) -> None:
     data = examples(density)
-    settings = dict(lr=0.1, epochs=29, batch_size=10)  # 203 steps
+    settings: dict[str, Any] = dict(lr=0.1, epochs=29, batch_size=10)  # 203 steps
     nets = [trained(monkeypatch, data, how, **settings) for how in ("eager", "dense", "skipping")]
     for net, cost in nets[:2]:
         same(net, nets[2][0], 1e-10)
