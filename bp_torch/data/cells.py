@@ -22,16 +22,20 @@ LONGEST_LINE = 1 << 24  # characters
 HEAD = 1 << 17  # characters, of which the header line tells the delimiter
 LEADING_BLANK = re.compile(r"\A\s*[\r\n]")
 QUOTED = re.compile(r'(^|[,;\t]) *(?:"[^"]*"?)+')  # a quoted cell and what is before it; a quote within is two
-UNNAMED = "Unnamed: 0"  # as pandas calls a first column without a name: the index that it has written itself
+UNNAMED = "Unnamed: {}"  # as pandas calls a column without a name, such as an index that it has written itself
 LACKS_HEADER = " (does the file lack its header line?)"
 
 
 class Header(NamedTuple):
-    """A file's header: the names of its columns, what separates cells, and a csv.reader of what is below it."""
+    """A file's header: the names of its columns, what separates cells, and a csv.reader of what is below it.
+
+    unnamed: the names that were made up.
+    """
 
     names: tuple[str, ...]
     delimiter: str
     below: Any
+    unnamed: tuple[str, ...]
 
 
 @contextmanager
@@ -73,7 +77,7 @@ def read(path: Path, as_text: Container[str] = (), exact: str | None = None, fir
         name: of_texts(at, list(index), as_text=name in as_text, exact=name == exact)
         for name, at, index in zip(header.names, which, texts, strict=True)
     }
-    return Cells(str(path), columns, len(which[0]), line_of(path), header.delimiter)
+    return Cells(str(path), columns, len(which[0]), line_of(path), header.delimiter, header.unnamed)
 
 
 def line_of(path: Path) -> Callable[[int], str]:
@@ -98,8 +102,9 @@ def begun(path: Path, file: TextIO) -> Header:
         raise DataError(f"{path} is empty: it needs a header line and rows")
     if all(faults.number(name) is not None for name in names):
         raise DataError(f"{path} begins with a line of numbers only: put a header line with the columns' names there")
-    if not names[0] and len(names) > 1 and not like_cells(names):
-        names[0] = UNNAMED
+    unnamed = [] if like_cells(names) else [k for k, name in enumerate(names) if not name]
+    for k in unnamed:
+        names[k] = UNNAMED.format(k)
     counts = Counter(names)
     lacks = LACKS_HEADER if like_cells(names) else ""
     for k, name in enumerate(names, start=1):
@@ -109,7 +114,7 @@ def begun(path: Path, file: TextIO) -> Header:
             )
         if counts[name] > 1:
             raise DataError(f"{path} has {counts[name]} columns named {short(name)}: give each its own name{lacks}")
-    return Header(tuple(names), delimiter, reader)
+    return Header(tuple(names), delimiter, reader, tuple(names[k] for k in unnamed))
 
 
 def like_cells(names: Sequence[str]) -> bool:

@@ -57,6 +57,7 @@ class Cells(NamedTuple):
     rows: int
     place: Callable[[int], str]
     delimiter: str = ","
+    unnamed: tuple[str, ...] = ()
 
 
 def text_of(value: Any) -> str:
@@ -75,13 +76,15 @@ def text_of(value: Any) -> str:
 def of_texts(which: Any, texts: Sequence[str], *, as_text: bool = False, exact: bool = False) -> Column:
     """A column of texts, as numbers where all of them are, but for those that are codes.
 
-    as_text: not as numbers, whatever they are. exact: nor where one is beyond the whole numbers that float64 has.
+    as_text: not as numbers, whatever they are. exact: nor where one is beyond the whole numbers that float64 has, or
+        where a text such as None may be a class.
     """
     column = Column(np.asarray(which), tuple(texts))
     if as_text:
         return column
     numbers = [faults.number(text) for text in texts]
-    missing = [number is None and faults.is_missing(text) for number, text in zip(numbers, texts, strict=True)]
+    is_missing = faults.is_missing if exact else faults.is_no_number
+    missing = [number is None and is_missing(text) for number, text in zip(numbers, texts, strict=True)]
     is_number = all(number is not None or absent for number, absent in zip(numbers, missing, strict=True))
     if not is_number or all(missing) or faults.are_codes(texts):
         return column
@@ -91,9 +94,10 @@ def of_texts(which: Any, texts: Sequence[str], *, as_text: bool = False, exact: 
     return Column(values[column.values])
 
 
-def of_frame(frame: Any, source: str = "the data frame") -> Cells:
+def of_frame(frame: Any, source: str = "the data frame", exact: str | None = None) -> Cells:
     """The columns of a data frame of pandas, or of one that gives its columns as lists, such as polars'.
 
+    exact: a column whose texts may be classes, as `of_texts` has it.
     Raises DataError for columns of one name, and for cells that are neither numbers, texts, truth values nor dates.
     """
     import pandas
@@ -103,11 +107,11 @@ def of_frame(frame: Any, source: str = "the data frame") -> Cells:
     names = [str(name) for name in frame.columns]
     if twice := next((name for k, name in enumerate(names) if name in names[:k]), None):
         raise DataError(f"{source} has several columns named {short(twice)}: give each its own name")
-    columns = {name: _of_series(source, name, frame.iloc[:, k]) for k, name in enumerate(names)}
+    columns = {name: _of_series(source, name, frame.iloc[:, k], name == exact) for k, name in enumerate(names)}
     return Cells(source, columns, len(frame), lambda row: f"row {frame.index[row]!r}")
 
 
-def _of_series(source: str, name: str, series: Any) -> Column:
+def _of_series(source: str, name: str, series: Any, exact: bool) -> Column:
     import pandas
     from pandas.api import types
 
@@ -127,7 +131,7 @@ def _of_series(source: str, name: str, series: Any) -> Column:
     column = _merged(which, texts)
     if isinstance(kind, pandas.CategoricalDtype):
         return column._replace(category=True)
-    return of_texts(column.values, column.distinct)
+    return of_texts(column.values, column.distinct, exact=exact)
 
 
 def _checked_text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from bp_torch.errors import DataError
 
 MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"}
+NO_NUMBER = MISSING | {"none", "-", "--"}  # what is missing among numbers, and among texts a text
 ABSENT, TRUTHS, COMMAS, DATES, SIGNS, NOT_FINITE, TEXT = (
     "missing cells",
     "truth values",
@@ -29,6 +31,7 @@ THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"  # 1,234: who wrote it may mean 1234
 AMOUNT = re.compile(r"[$€£¥]?\s?[+−-]?(?:\d{1,3}(?:[.,'’\s]\d{3})+|\d*)(?:[.,]\d+)?(?:[eE][+-]?\d+)?\s?[$€£¥%‰]?")
 PADDED = re.compile(r"[+-]?0\d+")  # a code, such as 007
 SHOWN = 3  # columns that a message names of each kind; the others are counted
+GROUP = 5  # names of a group that are alike
 LONGEST = 40  # characters of a cell or a name that a message shows
 
 
@@ -50,6 +53,11 @@ def is_missing(cell: str) -> bool:
     return cell.strip().lower() in MISSING
 
 
+def is_no_number(cell: str) -> bool:
+    """Whether a cell among numbers, truth values or dates is missing: None and - say so there too."""
+    return cell.strip().lower() in NO_NUMBER
+
+
 def is_float(cell: str) -> bool:
     """Whether Python reads a number here, if only inf or 1_000."""
     try:
@@ -66,7 +74,7 @@ def number(cell: str) -> float | None:
 
 def are_codes(texts: Iterable[str]) -> bool:
     """Whether these numbers are codes such as 007, with their zeros: whole ones, of which one begins with a 0."""
-    texts = [text for text in texts if not is_missing(text)]
+    texts = [text for text in texts if not is_no_number(text)]
     return any(map(PADDED.fullmatch, texts)) and all((number(text) or 0.0).is_integer() for text in texts)
 
 
@@ -83,6 +91,26 @@ def kind(cell: str) -> str:
 def is_amount(cell: str) -> bool:
     """Whether a cell is a number to its reader: also with decimal comma, thousands, currency or per cent."""
     return bool(AMOUNT.fullmatch(cell.strip()[:LONGEST])) and any(map(str.isdigit, cell))
+
+
+def alike(names: Iterable[str]) -> str | None:
+    """Names that differ in nothing but upper and lower case, spaces or how a letter is encoded, in words.
+
+    The words are a format, for what the names are of. None where there are none.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    found = [group for group in groups.values() if len(group) > 1]
+    if not found:
+        return None
+    listed = ", ".join(map(short, found[0][:GROUP])) + " …" * (len(found[0]) > GROUP)
+    more = f", and {len(found) - 1} more such group{'s' * (len(found) > 2)}" if len(found) > 1 else ""
+    return (
+        f"{listed}{more}".replace("{", "{{").replace("}", "}}")
+        + " are {} of their own, though they differ only in case, "
+        "spaces or encoding: write them alike if they are one"
+    )
 
 
 def note(bad: Bad, column: str, texts: Sequence[str], which: np.ndarray, wrong: Sequence[bool]) -> None:
@@ -153,7 +181,7 @@ def _advice(what: str, columns: dict[str, Found], feature: bool, delimiter: str)
             "reads decimal commas"
         )
     if what == DATES:
-        return f"write dates as 2024-01-31, which are read as days{leave}"
+        return f"write dates as 2024-01-31, which are read as days, and times as numbers{leave}"
     if what == SIGNS:
         return f"write the digits alone, with a point before decimals{leave}"
     return f"correct them{leave or ', or leave out their rows'}"

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from bp_torch.data import faults, kinds
-from bp_torch.data.cells import UNNAMED
 from bp_torch.data.columns import Cells, Column
 from bp_torch.data.faults import leaving, short
 from bp_torch.data.preprocessing import Feature
@@ -28,14 +27,17 @@ def chosen(cells: Cells, features: Mapping[str, Column]) -> tuple[dict[str, str]
         kind = kinds.kind_of(column)
         if column.missing().all():
             empty.append(name)
-        elif name == UNNAMED and cells.rows > 1 and len(np.unique(column.values)) == cells.rows:
+        elif _is_index(cells, name):
             unused.append("the first column has no name and no value twice: it is left out as an index")
         elif kind is None:
             faults.note(bad, name, column.distinct, column.values, kinds.wrong(column, kinds.NUMBER))
         elif kind == kinds.CATEGORY and not column.category and kinds.is_identifier(column):
             names.append(name)
-        elif name == UNNAMED:
-            raise DataError(f"column 1 of {cells.source} has no name: name it, or leave it out, {leaving([name])}")
+        elif name in cells.unnamed:
+            number = list(cells.columns).index(name) + 1
+            raise DataError(
+                f"column {number} of {cells.source} has no name: name it, or leave it out, {leaving([name])}"
+            )
         else:
             found[name] = kind
     if empty:
@@ -44,6 +46,12 @@ def chosen(cells: Cells, features: Mapping[str, Column]) -> tuple[dict[str, str]
         what = _named(names, "names the rows", "name the rows")
         unused.append(f"{what}, with more different texts than half of them: {_it(names)} left out")
     return found, bad, unused
+
+
+def _is_index(cells: Cells, name: str) -> bool:
+    """Whether a column is the first, has no name, and no value twice: what pandas writes before its columns."""
+    first = next(iter(cells.columns))
+    return name == first and first in cells.unnamed and len(np.unique(cells.columns[first].values)) == cells.rows > 1
 
 
 def _named(names: Sequence[str], one: str, several: str) -> str:
@@ -71,7 +79,7 @@ def fitted_to(
     constant: list[str] = []
     if numbers:
         full = [np.where(np.isnan(column), fills[name], column) for name, column in numbers.items()]
-        x = torch.as_tensor(np.column_stack(full), dtype=torch.float64, device="cpu")
+        x = torch.as_tensor(np.stack(full), dtype=torch.float64, device="cpu").T
         far = far_cells(cells, tuple(numbers), x)
         means, scales = moments(cells.source, tuple(numbers), x, ~train, far)
         for (name, column), mean, scale in zip(numbers.items(), means.tolist(), scales.tolist(), strict=True):
@@ -83,14 +91,16 @@ def fitted_to(
         texts = kinds.commonest(column, rows)
         fitted[name] = Feature(name, kinds.CATEGORY, categories=tuple(texts))
         constant += [name] * (len(texts) == 1)
+        if alike := faults.alike(texts):
+            notes.append(f"column {short(name)}: {alike.format('categories')}")
         if len(texts) >= kinds.MOST and len(set(column.distinct)) > len(texts):
             notes.append(
                 f"column {short(name)}: its {kinds.MOST} commonest texts have an input each, and the others none"
             )
     if constant:
-        what = _named(constant, "holds one value", "hold one value each")
+        what = _named(constant, "tells nothing, with one value", "tell nothing, with one value each")
         them = "it" if len(constant) == 1 else "them"
-        notes.append(f"{what} in all rows to train on, and tells nothing: leave {them} out, {leaving(constant)}")
+        notes.append(f"{what} in all rows to train on: leave {them} out, {leaving(constant)}")
     return tuple(fitted[name] for name in found), far
 
 
@@ -122,11 +132,12 @@ def far_cells(cells: Cells, names: tuple[str, ...], column: Tensor) -> dict[str,
     middle = some.median(0).values
     away = (some - middle).abs()
     usual = away.where(away > 0, torch.nan).nanmedian(0).values
-    most, row = (column - middle).abs().max(0)
-    return {
-        names[k]: f"column {short(names[k])}: {float(column[row[k], k]):g} in {cells.place(int(row[k]))}"
-        for k in (most > FAR * usual).nonzero().flatten().tolist()
-    }
+    least, most = column.aminmax(dim=0)
+    far = {}
+    for k in (torch.maximum(most - middle, middle - least) > FAR * usual).nonzero().flatten().tolist():
+        row = int((column[:, k] - middle[k]).abs().argmax())
+        far[names[k]] = f"column {short(names[k])}: {float(column[row, k]):g} in {cells.place(row)}"
+    return far
 
 
 def moments(
@@ -137,12 +148,14 @@ def moments(
     Moments are taken in units of a power of two near the largest cell: squares neither overflow nor vanish, and nothing
     is rounded. far: what `_far` found, to be named where it is too far to compute with.
     """
-    part = column[~test]
-    constant = (part == part[0]).all(0)
-    peak = part.abs().amax(0)
+    part = column.T[:, ~test].T
+    least, most = part.aminmax(dim=0)
+    constant, peak = least == most, torch.maximum(-least, most)
     unit = (peak / (2 * peak.frexp().mantissa)).where(peak > 0, 1)
-    mean, scale = (part / unit).mean(0) * unit, ((part / unit).std(0, correction=0) * unit).where(~constant, 0)
-    scaled = ((column - mean) / scale).where(scale > 0, 0).to(torch.float32)
+    part = part / unit
+    mean, scale = part.mean(0) * unit, (part.std(0, correction=0) * unit).where(~constant, 0)
+    ends = torch.stack(column.aminmax(dim=0))
+    scaled = ((ends - mean) / scale).where(scale > 0, 0).to(torch.float32)
     small = ~constant & (scale < torch.finfo(torch.float64).tiny)
     for wild, what in ((small, "small"), (~scaled.isfinite().all(0), "large")):
         if wild.any():

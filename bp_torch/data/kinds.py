@@ -29,10 +29,12 @@ def kind_of(column: Column) -> str | None:
     if column.category:
         return CATEGORY
     rows = np.bincount(column.values, minlength=len(column.texts))
-    there = [(text, int(count)) for text, count in zip(column.texts, rows, strict=True) if not faults.is_missing(text)]
+    if column.missing().all():
+        return None
+    there = [(text, int(n)) for text, n in zip(column.texts, rows, strict=True) if n and not faults.is_no_number(text)]
     texts = [text for text, _ in there]
     if not texts:
-        return None
+        return CATEGORY
     if all(text.lower() in TRUTHS for text in texts):
         return TRUTH
     if all(days(text) is not None for text in texts):
@@ -47,7 +49,7 @@ def kind_of(column: Column) -> str | None:
 
 def wrong(column: Column, kind: str) -> list[bool]:
     """Which texts of a column are no cells of this kind."""
-    return [not faults.is_missing(text) and value_of(text, kind) is None for text in column.distinct]
+    return [not faults.is_no_number(text) and value_of(text, kind) is None for text in column.distinct]
 
 
 def value_of(text: str, kind: str) -> float | None:
@@ -78,7 +80,7 @@ def numbers_of(column: Column, kind: str) -> np.ndarray:
     """The cells (m,) of a column as numbers of this kind, NaN where they are missing or none."""
     if column.texts is None:
         return np.where(np.isin(column.values, (0, 1)), column.values, np.nan) if kind == TRUTH else column.values
-    values = (None if faults.is_missing(text) else value_of(text, kind) for text in column.texts)
+    values = (None if faults.is_no_number(text) else value_of(text, kind) for text in column.texts)
     return np.array([np.nan if value is None else value for value in values])[column.values]
 
 

@@ -238,7 +238,7 @@ class Preprocessing:
         """What a column holds that no row to train on held, in words."""
         column = cells.columns[f.name]
         if f.kind != CATEGORY:
-            count = 0 if f.missing else int(column.missing().sum())
+            count = 0 if f.missing else int(np.isnan(kinds.numbers_of(column, f.kind)).sum())
             told = f"column {short(f.name)} lacks {count:,} cells, and lacked none when the network was trained"
             return told if count else None
         texts = kinds.texts_of(column)

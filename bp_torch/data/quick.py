@@ -14,7 +14,10 @@ from bp_torch.data import faults
 from bp_torch.data.columns import EXACT, Cells, Column, of_texts
 
 SEEN = 1000  # rows by which it is guessed which columns hold numbers
-SPELLINGS = sorted({way(text) for text in faults.MISSING for way in (str, str.upper, str.title)} | {"NaN"})
+MISSING, NO_NUMBER = (
+    sorted({way(text) for text in signs for way in (str, str.upper, str.title)} | {"NaN"})
+    for signs in (faults.MISSING, faults.NO_NUMBER)
+)
 
 
 def read(path: Path, as_text: Container[str] = (), exact: str | None = None) -> Cells | None:
@@ -38,13 +41,13 @@ def read(path: Path, as_text: Container[str] = (), exact: str | None = None) -> 
         return None
     coded = {name for name, column in beginning.columns.items() if column.texts is not None}
     for _ in range(2):
-        frame = _parsed(below, names, delimiter, coded)
+        frame = _parsed(below, names, delimiter, coded, exact)
         if frame is None or plain.count(delimiter.encode()) != len(frame) * (len(names) - 1):
             return None
         columns = {name: _column(frame[k], name in as_text, name == exact) for k, name in enumerate(names)}
         more = _to_be_texts(columns, below, delimiter, exact) - coded
         if not more:
-            return Cells(str(path), columns, len(frame), slow.line_of(path), delimiter)
+            return beginning._replace(columns=columns, rows=len(frame))
         coded |= more
     return None
 
@@ -72,7 +75,7 @@ def _without_quoted(content: bytes, delimiter: str) -> bytes | None:
     return None if b'"' in rest else rest
 
 
-def _parsed(content: bytes, names: list[str], delimiter: str, coded: set[str]) -> Any:
+def _parsed(content: bytes, names: list[str], delimiter: str, coded: set[str], exact: str | None) -> Any:
     """The rows as a data frame, its columns numbered; None where pandas finds fault with them."""
     import io
 
@@ -84,7 +87,7 @@ def _parsed(content: bytes, names: list[str], delimiter: str, coded: set[str]) -
         "header": None,
         "names": range(len(names)),
         "dtype": {k: object for k, name in enumerate(names) if name in coded},
-        "na_values": dict.fromkeys(numbers, SPELLINGS),
+        "na_values": {k: MISSING if names[k] == exact else NO_NUMBER for k in numbers},
         "keep_default_na": False,
         "skipinitialspace": delimiter != "\t",
         "low_memory": False,

@@ -20,10 +20,10 @@ def read(source: Any, as_text: Container[str] = (), exact: str | None = None) ->
         precision are to stay apart. Raises DataError for what is no table.
     """
     if is_frame(source):
-        return of_frame(source)
+        return of_frame(source, exact=exact)
     path = Path(source)
     if path.name.lower().endswith(PARQUET):
-        return _of_parquet(path)
+        return _of_parquet(path, exact)
     return quick.read(path, as_text, exact) or cells.read(path, as_text, exact)
 
 
@@ -32,7 +32,7 @@ def is_table(name: str) -> bool:
     return name.lower().endswith((*TEXTS, PARQUET))
 
 
-def _of_parquet(path: Path) -> Cells:
+def _of_parquet(path: Path, exact: str | None) -> Cells:
     import pandas
 
     if not path.is_file():
@@ -45,4 +45,4 @@ def _of_parquet(path: Path) -> Cells:
         raise DataError(f"{path} can't be read: {error.strerror or error}") from error
     except ValueError as error:  # pyarrow's own errors are ValueErrors
         raise DataError(f"{path} is no Parquet file ({' '.join(str(error).split())}): save it anew") from error
-    return of_frame(frame, str(path))._replace(place=lambda row: f"row {row + 1}")
+    return of_frame(frame, str(path), exact)._replace(place=lambda row: f"row {row + 1}")

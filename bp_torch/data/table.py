@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks
-from bp_torch.data import kinds, sources
+from bp_torch.data import faults, kinds, sources
 from bp_torch.data.cells import LACKS_HEADER, like_cells
 from bp_torch.data.columns import Cells
 from bp_torch.data.faults import leaving, short
 from bp_torch.data.fitting import chosen, far_cells, fitted_to, moments, numbering
 from bp_torch.data.preprocessing import Preprocessing, Target
-from bp_torch.data.targets import TASKS, indices, targets, values, warn_of_near_equals
+from bp_torch.data.targets import TASKS, indices, targets, values
 from bp_torch.encoding import is_frame
 from bp_torch.errors import DataError
 from bp_torch.randomness import generator
@@ -128,8 +128,8 @@ def table(
         of_target = Target(target, None, float(centre), float(width))
         if of_target.scale == 0:
             raise DataError(f"{cells.source}, column {target!r}: the rows to train on hold one value only: add others")
-    else:
-        warn_of_near_equals(cells.source, target, classes)
+    elif alike := faults.alike(classes):
+        notes.append(f"column {short(target)}: {alike.format('classes')}")
     if far:
         more = f" (and so in {len(far) - 1:,} columns more)" if len(far) > 1 else ""
         notes.append(

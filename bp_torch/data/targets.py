@@ -1,9 +1,7 @@
 """The target column of a table: classes, or values."""
 
 import textwrap
-import unicodedata
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +12,6 @@ from bp_torch.errors import DataError
 
 TASKS = ("classification", "regression")
 FEW = 20  # distinct whole numbers in the target up to which they are taken for classes
-SHOWN = 5  # names of classes in a warning
 
 
 def targets(cells: Cells, target: str, task: str | None, bad: faults.Bad) -> tuple[np.ndarray, tuple[str, ...] | None]:
@@ -100,23 +97,6 @@ def _distinct(column: Column, task: str | None) -> Sequence[str]:
         return column.texts
     distinct = np.unique(column.values[~np.isnan(column.values)])
     return [text_of(value) for value in (distinct if task == "classification" else distinct[: FEW + 1]).tolist()]
-
-
-def warn_of_near_equals(source: str, target: str, classes: Iterable[str]) -> None:
-    """Warns of classes that differ in nothing but upper and lower case, spaces or how a letter is encoded."""
-    alike: dict[str, list[str]] = {}
-    for name in classes:
-        alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
-    groups = [names for names in alike.values() if len(names) > 1]
-    if groups:
-        names = ", ".join(map(short, groups[0][:SHOWN])) + " …" * (len(groups[0]) > SHOWN)
-        more = f", and {len(groups) - 1} more such group{'s' * (len(groups) > 2)}" if len(groups) > 1 else ""
-        warnings.warn(
-            f"{source}, column {short(target)}: {names}{more} are classes of their own, though they differ only in "
-            "case, spaces or encoding: write them alike if they are one",
-            RuntimeWarning,
-            stacklevel=3,
-        )
 
 
 def _name(source: str, target: str, text: str, value: float) -> str:

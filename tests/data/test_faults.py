@@ -33,7 +33,7 @@ def test_bad_cells_are_told_by_column_with_a_count_an_example_and_what_to_do(tmp
     words = refusal(made(tmp_path, "day,size,area,share,kind\n" + "".join(rows)))
     assert words.split(" holds ")[1].split("; ") == [
         "dates or times in column 'day' (9,300 of 9,300 rows, '01.01.2024' in line 2): write dates as 2024-01-31, "
-        'which are read as days, or leave it out, drop="day"',
+        'which are read as days, and times as numbers, or leave it out, drop="day"',
         "text in column 'size' (1,860 of 9,300 rows, 'wide' in line 3): correct them, or leave it out, drop=\"size\"",
         "numbers with other signs beside their digits in column 'share' (4,650 of 9,300 rows, '12 %' in line 3): write "
         'the digits alone, with a point before decimals, or leave it out, drop="share"',

@@ -252,3 +252,55 @@ def test_a_network_takes_frames_with_the_tables_columns(people: Path) -> None:
     assert torch.equal(net.to(torch.float64).forward(frame).a[0], x.double())
     with pytest.raises(bp.DataError, match="the data frame lacks 'age', which the network was trained on"):
         net.predict(frame.drop(columns="age"))
+
+
+def test_none_and_dashes_are_missing_among_numbers_and_texts_among_texts(tmp_path: Path) -> None:
+    cells = ["None", "-", "--", "3", "4", "5"]
+    path = made(tmp_path, "a,b,t\n" + "".join(f"{cells[k % 6]},{('-', 'red')[k % 2]},{k % 3}\n" for k in range(60)))
+    result = bp.data.table(path, target="t")
+    assert result.columns == ("a", "a missing", "b=-", "b=red")
+    classes = bp.data.table(
+        made(tmp_path, "a,t\n" + "".join(f"{k},{cells[k % 6]}\n" for k in range(60))), target="t"
+    ).classes
+    assert classes == ("-", "--", "3", "4", "5", "None")
+
+
+def test_columns_without_a_name_and_a_cell_are_left_out(tmp_path: Path) -> None:
+    path = made(tmp_path, "a,t,\n" + "".join(f"{k % 7},{'xy'[k % 2]},\n" for k in range(40)))
+    with pytest.warns(RuntimeWarning, match="column 'Unnamed: 2' holds no cell: it is left out"):
+        assert bp.data.table(path, target="t").columns == ("a",)
+
+
+def test_categories_that_differ_only_in_case_are_warned_of(tmp_path: Path) -> None:
+    path = made(tmp_path, "a,t\n" + "".join(f"{('red', 'Red', '{0}')[k % 3]},{'xy'[k % 2]}\n" for k in range(40)))
+    with pytest.warns(RuntimeWarning, match="column 'a': 'Red', 'red' are categories of their own, though they differ"):
+        bp.data.table(path, target="t")
+
+
+ROWS = {
+    "65+ among ages": (
+        "age,t\n",
+        lambda k: "65+" if k % 11 == 0 else 18 + k % 40,
+        "'65+' in line 2): write the digits",
+    ),
+    "5 kg": ("w,t\n", lambda k: f"{k % 6} kg", "'0 kg' in line 2): write the digits alone"),
+    "thousands": ("w,t\n", lambda k: f'"{k % 6 + 1},234"', "write 1.234, or 1234 if it means that"),
+    "31.01.2024": ("d,t\n", lambda k: f"{k % 28 + 1:02}.01.2024", "write dates as 2024-01-31"),
+    "times": ("d,t\n", lambda k: f"{k % 24:02}:30", 'and times as numbers, or leave it out, drop="d"'),
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_cells_that_may_mean_a_number_are_not_made_categories_in_silence(tmp_path: Path, what: str) -> None:
+    header, cell, message = ROWS[what]
+    path = made(tmp_path, header + "".join(f"{cell(k)},{'xy'[k % 2]}\n" for k in range(60)))
+    with pytest.raises(bp.DataError, match=re.escape(message)):
+        bp.data.table(path, target="t")
+
+
+@pytest.mark.parametrize(
+    "cells", [("1st", "2nd", "3rd"), ("18-25", "26-40", "41-65"), ("3A", "3B", "4A"), ("1", "A", "B")]
+)
+def test_names_with_digits_are_categories(tmp_path: Path, cells: tuple[str, ...]) -> None:
+    path = made(tmp_path, "a,t\n" + "".join(f"{cells[k % 3]},{'xy'[k % 2]}\n" for k in range(60)))
+    assert bp.data.table(path, target="t").columns == tuple(f"a={cell}" for cell in cells)

@@ -327,7 +327,7 @@ def test_a_table_is_told_by_column_and_its_numbers_are_exact(tmp_path: Path) -> 
     assert call("train", *options, "--hidden", 70, "--out", tmp_path / "run") == 0
     assert call("report", tmp_path / "run") == 0
     content, net = contents(tmp_path / "run"), bp.load(tmp_path / "run" / "weights.safetensors")
-    with pytest.warns(RuntimeWarning, match="column 'constant' holds one value"):
+    with pytest.warns(RuntimeWarning, match="column 'constant' tells nothing"):
         result, table = bp.data.table(tmp_path / "rents.csv", target="rent"), content["table"]
     assert (table["columns"], table["target"]) == (["year", "distance", "constant"], "rent")
     worst = [row["index"] for row in content["test"]["mistakes"]]
