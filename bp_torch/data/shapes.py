@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     Box = tuple[slice, slice]
 
 MANY = 100  # shapes are a page, and no parts of digits
-SMALL = 40  # pixels of a side
 NOISE = 0.27  # correlation of neighbouring pixels: of the data sets' digits, none lies below 0.3
 
 
@@ -48,32 +47,61 @@ def is_noise(ink: "Array") -> bool:
     return max(float((one * other).sum()) for one, other in pairs) < NOISE * float(np.square(away).sum())
 
 
-def separate(ink: "Array") -> int:
-    """How many digits seem to be in the ink: shapes of like height that lie apart, without specks and broken strokes.
+def labelled(mask: "Mask") -> "NDArray[np.int32]":
+    """The shapes that hang together, also by their corners, numbered from 1; 0 elsewhere."""
+    import numpy as np
+    from scipy import ndimage
 
-    Of few pixels, a join in a stroke may be faint: a quarter of the strongest ink is in. Of many, a shadow is left out.
+    labels = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, np.ones((3, 3)), output=labels)
+    return labels
+
+
+def digits(labels: "NDArray[np.int32]", main: int) -> "tuple[int, list[int]]":
+    """How many digits the labelled shapes (h, w) seem to be, and which labels belong to the same one as the main shape.
+
+    Digits are of like height and lie apart; a part of one has strokes nearly as thick and is near; all else is dirt.
     """
     import numpy as np
     from scipy import ndimage
 
-    labels = np.empty(ink.shape, np.int32)
-    least = ink.max() * (0.25 if max(ink.shape) <= SMALL else 0.4)
-    ndimage.label(ink > least, np.ones((3, 3)), output=labels)
-    areas = np.bincount(labels.ravel())[1:]
     found: list[Box] = ndimage.find_objects(labels)
-    tallest = max(_length(rows) for rows, _ in found)
-    boxes = [
-        each
-        for each, area in zip(found, areas, strict=True)
-        if _length(each[0]) >= tallest / 2 and area >= areas.max() / 12
-    ]
-    if len(boxes) > MANY:
-        return len(boxes)
-    groups: list[list[Box]] = []
-    for each in boxes:  # the groups that it belongs to become one with it
-        near = [group for group in groups if not all(_apart(each, other) for other in group)]
-        groups = [group for group in groups if group not in near] + [[each, *(other for g in near for other in g)]]
-    return len(groups)
+    areas = np.bincount(labels.ravel(), minlength=len(found) + 1)
+    own = found[main - 1]
+    size = max(_length(side) for side in own)
+    long = [k for k, each in enumerate(found, 1) if areas[k] >= areas[main] / 12 and _length(each[0]) >= size / 2]
+    long = [k for k in long if k == main or not _at_border(found[k - 1], labels.shape)]
+    if len(long) > MANY:
+        return len(long), [main]
+    groups: list[list[int]] = []
+    for each in long:  # the groups that it belongs to become one with it
+        near = [g for g in groups if not all(_apart(found[each - 1], found[other - 1]) for other in g)]
+        groups = [g for g in groups if g not in near] + [[each, *(other for g in near for other in g)]]
+    (mine,) = (group for group in groups if main in group)
+    thick = _thickness(labels, main, own)
+    for each, part in enumerate(found, 1):
+        if each not in long and areas[each] >= areas[main] / 60 and _distance(own, part) < size / 4:
+            if _thickness(labels, each, part) >= 0.45 * thick and max(_length(s) for s in part) >= 1.2 * thick:
+                mine.append(each)
+    return len(groups), mine
+
+
+def _thickness(labels: "NDArray[np.int32]", number: int, box: "Box") -> float:
+    """Of a shape's strokes, in pixels: most of it lies within half of that from its border."""
+    import numpy as np
+    from scipy import ndimage
+
+    depth = ndimage.distance_transform_edt(np.pad(labels[box] == number, 1))
+    return 2 * float(np.percentile(depth[depth > 0], 90))
+
+
+def _at_border(box: "Box", shape: tuple[int, ...]) -> bool:
+    return any(side.start == 0 or side.stop == length for side, length in zip(box, shape, strict=True))
+
+
+def _distance(one: "Box", other: "Box") -> int:
+    """Pixels between two boxes, along the rows or the columns, whichever are more."""
+    return max(_gap(*sides) for sides in zip(one, other, strict=True))
 
 
 def _apart(one: "Box", other: "Box") -> bool:

@@ -1,0 +1,288 @@
+"""Where a digit is in a picture, and its ink alone: without uneven light, shadows, frames, tables and specks.
+
+A digit is strokes: narrower than what lies around them, and bounded all around by an edge. Paper is what the picture is
+without what is narrow: its grey closing for dark ink, its opening for light ink. What a threshold leaves of the
+difference, each for several thresholds and both kinds of ink, are candidates; the one that is large and has the
+clearest edge is the digit. Light that falls off has no edge, and a table or a margin runs along the picture's border.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bp_torch.data import shapes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
+    Box = tuple[slice, slice]
+
+WORKED = 224  # pixels of the longer side: smaller pictures are enlarged first, so that a stroke has an inside
+NARROW = 0.4  # of the shorter side: what is wider is no stroke
+LEAST = 0.06  # of the full range: the lowest threshold
+LEVELS = 9
+EDGE = 3  # pixels within which an edge rises
+TRIED = 8  # candidates of a threshold, the largest ones
+FRAME = 0.15  # of a side: the widest frame
+FULL = 0.9  # of a rectangle: what fills so much of it is one
+LINE = 0.03  # of a shape's side: a net of ruled lines is thinner
+
+
+class Found(NamedTuple):
+    ink: "Array"  # (h, w) in [0, 1], the digit's alone: the picture, which may have been enlarged
+    box: "Box"  # of the digit in ink
+    place: tuple[float, float, float, float]  # of the digit in the picture: left, top, right, bottom, in [0, 1]
+    count: int  # of digits that seem to be there
+    contrast: float  # of the digit's edge, of the full range
+
+
+class Candidate(NamedTuple):
+    score: float
+    contrast: float
+    level: float  # of the threshold
+    number: int  # in labels
+    labels: "NDArray[np.int32]"
+    ink: "Array"
+
+
+def find(shades: "Array") -> Found | None:
+    """The digit in shades (h, w, 1 or 3) in [0, 1]; None where nothing has an edge all around."""
+    import numpy as np
+
+    height, width = shades.shape[:2]
+    inner = unframed(shades)
+    found = None
+    for rows, columns in dict.fromkeys([(inner[0].indices(height), inner[1].indices(width)), ((0, height, 1), (0, width, 1))]):
+        part = shades[slice(*rows), slice(*columns)]
+        found = _find(part)
+        if found is not None:
+            left, top, right, bottom = found.place
+            high, wide = part.shape[:2]
+            place = (
+                (columns[0] + left * wide) / width,
+                (rows[0] + top * high) / height,
+                (columns[0] + right * wide) / width,
+                (rows[0] + bottom * high) / height,
+            )
+            return found._replace(place=tuple(np.clip(place, 0, 1).tolist()))
+    return found
+
+
+def unframed(shades: "Array") -> "Box":
+    """The rows and columns within a frame: behind the last edge that runs along most of a side, near that side."""
+    rows = [_frame(shades), shades.shape[0] - _frame(shades[::-1])]
+    turned = shades.transpose(1, 0, 2)
+    columns = [_frame(turned), shades.shape[1] - _frame(turned[::-1])]
+    return slice(*rows), slice(*columns)
+
+
+def _frame(shades: "Array") -> int:
+    """How many of the first rows are a frame."""
+    import numpy as np
+
+    deepest = int(len(shades) * FRAME)
+    if deepest < 1 or len(shades) < 12:
+        return 0
+    step = max(1, len(shades) // 150)
+    near = shades[: deepest + step + 1]
+    jumps = near[step:] - near[:-step]
+    share = np.maximum((jumps > 0.08).mean(axis=1), (jumps < -0.08).mean(axis=1)).max(axis=1)
+    deep = np.flatnonzero(share > 0.8)
+    return int(deep[-1]) + step + 1 if len(deep) else 0
+
+
+def noise(shades: "Array") -> float:
+    """σ of the noise, from second differences, which straight edges and even light don't have.
+
+    Source: J. Immerkær, "Fast Noise Variance Estimation" (1996), by the median.
+    """
+    import numpy as np
+    from scipy import ndimage
+
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])[..., None]
+    return float(np.median(np.abs(ndimage.convolve(shades, mask)))) / (6 * 0.6745)
+
+
+def _find(shades: "Array") -> Found | None:
+    import numpy as np
+    from scipy import ndimage
+
+    height, width = shades.shape[:2]
+    if min(height, width) < 4:
+        return None
+    grain = noise(shades)
+    sigma = min(1.5, 25 * grain)
+    even = ndimage.gaussian_filter(shades, (sigma, sigma, 0)) if sigma > 0.2 else shades
+    factor = max(1, round(WORKED / max(height, width)))
+    if factor > 1:
+        even = enlarged(even, factor)
+    remaining = grain / (1 + 2 * sigma)
+    least = max(LEAST, 4 * remaining)
+    edges = _edges(even)
+    candidates = [each for ink in _inks(even) for each in _candidates(ink, edges, least, 4 * factor)]
+    candidates.sort(key=lambda each: -each.score)
+    best = next((each for each in candidates if not _is_sheet(each.labels, each.number)), None)
+    if best is None or best.contrast < max(1.2 * LEAST, 5 * remaining):
+        return None
+    strong = _strength(best)
+    alike = [each for each in candidates if each.ink is best.ink and each.score > 0.95 * best.score]
+    return _whole(min(alike, key=lambda each: abs(each.level - 0.4 * strong)), edges, least)
+
+
+def _strength(candidate: Candidate) -> float:
+    import numpy as np
+
+    return float(np.percentile(candidate.ink[candidate.labels == candidate.number], 80))
+
+
+def _is_sheet(labels: "NDArray[np.int32]", number: int) -> bool:
+    """Whether a shape is a paper, or the inside of a frame, that has the digit as a hole: with it, a rectangle.
+
+    No digit fills a rectangle so well: an ellipse fills 79 % of its own.
+    """
+    import numpy as np
+    from scipy import ndimage
+
+    mask = labels[ndimage.find_objects(labels)[number - 1]] == number
+    filled = ndimage.binary_fill_holes(mask)
+    if filled.sum() == mask.sum():
+        return False
+    rows, columns = np.nonzero(shapes.rim(filled))
+    angles = np.radians(np.arange(0, 90, 2))[:, None]
+    high = np.ptp(rows * np.cos(angles) + columns * np.sin(angles), axis=1) + 1
+    wide = np.ptp(columns * np.cos(angles) - rows * np.sin(angles), axis=1) + 1
+    return bool(filled.sum() > FULL * (high * wide).min())
+
+
+def enlarged(shades: "Array", factor: int) -> "Array":
+    import numpy as np
+    from PIL import Image
+
+    size = shades.shape[1] * factor, shades.shape[0] * factor
+    parts = (Image.fromarray(shades[..., c].astype(np.float32)) for c in range(shades.shape[2]))
+    return np.dstack([np.asarray(part.resize(size, Image.Resampling.BICUBIC), dtype=np.float64) for part in parts]).clip(0, 1)
+
+
+def _inks(shades: "Array") -> "list[Array]":
+    """Dark ink and light ink (h, w), each as a share: of the light that its paper has, of the full range."""
+    import numpy as np
+    from scipy import ndimage
+
+    side = max(3, int(min(shades.shape[:2]) * NARROW) | 1)
+    size = (side, side, 1)
+    light = ndimage.grey_closing(shades, size)
+    dark = ndimage.grey_opening(shades, size)
+    inks = [(1 - shades / np.maximum(light, 0.25)).max(axis=2), (shades - dark).max(axis=2)]
+    return [(ink - min(np.median(ink), 0.1)).clip(0, 1) for ink in inks]
+
+
+def _edges(shades: "Array") -> "Array":
+    """By how much the shades differ around each pixel (h, w)."""
+    from scipy import ndimage
+
+    size = (2 * EDGE + 1, 2 * EDGE + 1, 1)
+    return (ndimage.maximum_filter(shades, size) - ndimage.minimum_filter(shades, size)).max(axis=2)
+
+
+def _candidates(ink: "Array", edges: "Array", least: float, smallest: int) -> "list[Candidate]":
+    import numpy as np
+    from scipy import ndimage
+
+    top = float(ink.max())
+    result = []
+    if top <= least:
+        return result
+    for level in np.geomspace(least, 0.8 * top, LEVELS) if 0.8 * top > least else [least]:
+        labels = shapes.labelled(ink > level)
+        areas = np.bincount(labels.ravel())
+        areas[0] = 0
+        boxes = ndimage.find_objects(labels)
+        for number in np.argsort(areas)[: -TRIED - 1 : -1]:
+            if areas[number] == 0:
+                break
+            box = boxes[number - 1]
+            if max(_length(side) for side in box) >= smallest:
+                contrast, score = _score(labels, int(number), box, edges)
+                if score > 0:
+                    result.append(Candidate(score, contrast, float(level), int(number), labels, ink))
+    return result
+
+
+def _score(labels: "NDArray[np.int32]", number: int, box: "Box", edges: "Array") -> tuple[float, float]:
+    """The contrast of a shape's edge, where it is weak; that times its size, less what runs along the border."""
+    import numpy as np
+    from scipy import ndimage
+
+    mask = np.pad(labels[box] == number, 1)
+    depth = ndimage.distance_transform_edt(mask)[1:-1, 1:-1]
+    mask = mask[1:-1, 1:-1]
+    high, wide = mask.shape
+    at = [
+        (box[0].start == 0, mask[0]),
+        (box[0].stop == labels.shape[0], mask[-1]),
+        (box[1].start == 0, mask[:, 0]),
+        (box[1].stop == labels.shape[1], mask[:, -1]),
+    ]
+    contact = sum(line.sum() for touches, line in at if touches)
+    through = (at[0][0] and at[1][0]) or (at[2][0] and at[3][0])
+    thick = float(depth.max())
+    if through and 2 * thick < LINE * max(high, wide):
+        return 0.0, 0.0
+    rim = depth == 1
+    if at[0][0]:
+        rim[0] = False
+    if at[1][0]:
+        rim[-1] = False
+    if at[2][0]:
+        rim[:, 0] = False
+    if at[3][0]:
+        rim[:, -1] = False
+    if not rim.any():
+        return 0.0, 0.0
+    contrast = float(np.percentile(edges[box][rim], 20))
+    inside = max(0.0, 1 - contact / (high + wide))
+    return contrast, contrast * inside**2 * float(np.hypot(high, wide))
+
+
+def _whole(best: Candidate, edges: "Array", least: float) -> Found:
+    """The digit with its parts that lie apart, its ink brought to 1, and all else left out."""
+    import numpy as np
+    from scipy import ndimage
+
+    ink = best.ink
+    labels = best.labels * np.isin(best.labels, _sharp(best, edges))
+    count, numbers = shapes.digits(labels, best.number)
+    group = np.isin(labels, numbers)
+    box = shapes.box(group)
+    long = max(_length(side) for side in box)
+    reach = max(2, round(long * 0.05))
+    top, left = (max(0, side.start - 2 * reach) for side in box)
+    part = slice(top, box[0].stop + 2 * reach), slice(left, box[1].stop + 2 * reach)
+    strong = _strength(best)
+    near = ndimage.distance_transform_edt(~group[part]) <= reach
+    floor = max(0.08, min(0.3, 0.7 * least / strong))
+    alone = np.zeros_like(ink)
+    alone[part] = np.where(near, ((ink[part] / strong - floor) / (1 - floor)).clip(0, 1), 0)
+    alone = alone[part]
+    box = shapes.box(alone > 0.15)
+    height, width = ink.shape
+    place = (
+        (left + box[1].start) / width,
+        (top + box[0].start) / height,
+        (left + box[1].stop) / width,
+        (top + box[0].stop) / height,
+    )
+    return Found(alone, box, place, count, best.contrast)
+
+
+def _sharp(best: Candidate, edges: "Array") -> "list[int]":
+    """The labels of the shapes that have as clear an edge as the best one, or half of that."""
+    from scipy import ndimage
+
+    boxes = ndimage.find_objects(best.labels)
+    return [k for k, box in enumerate(boxes, 1) if _score(best.labels, k, box, edges)[0] > best.contrast / 2]
+
+
+def _length(side: slice) -> int:
+    return side.stop - side.start
