@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WORKED = 224  # pixels of the longer side: smaller pictures are enlarged first, so that a stroke has an inside
 NARROW = 0.4  # of the shorter side: what is wider is no stroke
 LEAST = 0.06  # of the full range: the lowest threshold
-LEVELS = 9
+LEVELS = 5  # of faint ink, and as many of strong ink
 EDGE = 3  # pixels within which an edge rises
 TRIED = 8  # candidates of a threshold, the largest ones
 FRAME = 0.15  # of a side: the widest frame
@@ -118,12 +118,22 @@ def _find(shades: "Array") -> Found | None:
     if factor > 1:
         even = enlarged(even, factor)
     remaining = grain / (1 + 2 * sigma)
-    least = max(LEAST, 4 * remaining)
-    edges = _edges(even)
-    candidates = [each for ink in _inks(even) for each in _candidates(ink, edges, least, 4 * factor)]
-    candidates.sort(key=lambda each: -each.score)
-    best = next((each for each in candidates if not _is_sheet(each.labels, each.number)), None)
-    if best is None or best.contrast < max(1.2 * LEAST, 5 * remaining):
+    return _best(even, max(LEAST, 4 * remaining), 4 * factor, max(1.2 * LEAST, 5 * remaining))
+
+
+def _best(shades: "Array", least: float, smallest: int, contrast: float, *, sheets: bool = True) -> Found | None:
+    """The best candidate's digit; where that is a sheet, the best one's on it."""
+    edges = _edges(shades)
+    candidates = [each for ink in _inks(shades) for each in _candidates(ink, edges, least, smallest)]
+    candidates = sorted((each for each in candidates if each.contrast >= contrast), key=lambda each: -each.score)
+    for best in candidates:
+        sheet = _sheet(best.labels, best.number)
+        if sheet is None:
+            break
+        if sheets and (found := _best(_spread(shades, sheet), least, smallest, contrast, sheets=False)) is not None:
+            return found
+        sheets = False
+    else:
         return None
     strong = _strength(best)
     alike = [each for each in candidates if each.ink is best.ink and each.score > 0.95 * best.score]
@@ -136,23 +146,32 @@ def _strength(candidate: Candidate) -> float:
     return float(np.percentile(candidate.ink[candidate.labels == candidate.number], 80))
 
 
-def _is_sheet(labels: "NDArray[np.int32]", number: int) -> bool:
-    """Whether a shape is a paper, or the inside of a frame, that has the digit as a hole: with it, a rectangle.
+def _spread(shades: "Array", sheet: "Mask") -> "Array":
+    """The shades of a sheet, and around it those at its edge."""
+    from scipy import ndimage
 
-    No digit fills a rectangle so well: an ellipse fills 79 % of its own.
+    inner = ndimage.binary_erosion(sheet, iterations=2 * EDGE)
+    rows, columns = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    return shades[rows, columns]
+
+
+def _sheet(labels: "NDArray[np.int32]", number: int) -> "Mask | None":
+    """A shape (h, w) that is a paper, or the inside of a frame, and has the digit as a hole: with it, a rectangle.
+
+    No digit fills a rectangle so well: an ellipse fills 79 % of its own. None for every other shape.
     """
     import numpy as np
     from scipy import ndimage
 
-    mask = labels[ndimage.find_objects(labels)[number - 1]] == number
+    mask = labels == number
     filled = ndimage.binary_fill_holes(mask)
     if filled.sum() == mask.sum():
-        return False
+        return None
     rows, columns = np.nonzero(shapes.rim(filled))
     angles = np.radians(np.arange(0, 90, 2))[:, None]
     high = np.ptp(rows * np.cos(angles) + columns * np.sin(angles), axis=1) + 1
     wide = np.ptp(columns * np.cos(angles) - rows * np.sin(angles), axis=1) + 1
-    return bool(filled.sum() > FULL * (high * wide).min())
+    return filled if filled.sum() > FULL * (high * wide).min() else None
 
 
 def enlarged(shades: "Array", factor: int) -> "Array":
@@ -193,7 +212,8 @@ def _candidates(ink: "Array", edges: "Array", least: float, smallest: int) -> "l
     result = []
     if top <= least:
         return result
-    for level in np.geomspace(least, 0.8 * top, LEVELS) if 0.8 * top > least else [least]:
+    levels = np.union1d(np.geomspace(least, 0.3 * top, LEVELS), np.linspace(0.4, 0.85, LEVELS) * top)
+    for level in levels[levels >= least]:
         labels = shapes.labelled(ink > level)
         areas = np.bincount(labels.ravel())
         areas[0] = 0
@@ -214,9 +234,7 @@ def _score(labels: "NDArray[np.int32]", number: int, box: "Box", edges: "Array")
     import numpy as np
     from scipy import ndimage
 
-    mask = np.pad(labels[box] == number, 1)
-    depth = ndimage.distance_transform_edt(mask)[1:-1, 1:-1]
-    mask = mask[1:-1, 1:-1]
+    mask = labels[box] == number
     high, wide = mask.shape
     at = [
         (box[0].start == 0, mask[0]),
@@ -226,10 +244,9 @@ def _score(labels: "NDArray[np.int32]", number: int, box: "Box", edges: "Array")
     ]
     contact = sum(line.sum() for touches, line in at if touches)
     through = (at[0][0] and at[1][0]) or (at[2][0] and at[3][0])
-    thick = float(depth.max())
-    if through and 2 * thick < LINE * max(high, wide):
+    if through and 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max() < LINE * max(high, wide):
         return 0.0, 0.0
-    rim = depth == 1
+    rim = mask & ~ndimage.binary_erosion(mask)
     if at[0][0]:
         rim[0] = False
     if at[1][0]:
@@ -281,7 +298,13 @@ def _sharp(best: Candidate, edges: "Array") -> "list[int]":
     from scipy import ndimage
 
     boxes = ndimage.find_objects(best.labels)
-    return [k for k, box in enumerate(boxes, 1) if _score(best.labels, k, box, edges)[0] > best.contrast / 2]
+    least = max(_length(side) for side in boxes[best.number - 1]) / 10
+    return [
+        k
+        for k, box in enumerate(boxes, 1)
+        if max(_length(side) for side in box) >= least
+        and _score(best.labels, k, box, edges)[0] > best.contrast / 2
+    ]
 
 
 def _length(side: slice) -> int:
