@@ -17,22 +17,26 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Mask = NDArray[np.bool_]
     Box = tuple[slice, slice]
+    Place = tuple[float, float, float, float]  # left, top, right, bottom
 
 WORKED = 224  # pixels of the longer side: smaller pictures are enlarged first, so that a stroke has an inside
 NARROW = 0.4  # of the shorter side: what is wider is no stroke
 LEAST = 0.06  # of the full range: the lowest threshold
 LEVELS = 5  # of faint ink, and as many of strong ink
+BEGINS = 0.3  # of full ink: where the digit ends
 EDGE = 3  # pixels within which an edge rises
 TRIED = 8  # candidates of a threshold, the largest ones
 FRAME = 0.15  # of a side: the widest frame
-FULL = 0.9  # of a rectangle: what fills so much of it is one
+SHEET = 0.15  # of the picture: the smallest paper
+SQUARE = 0.92  # of a rectangle: what fills so much of it is one; an ellipse fills 0.79
+FULL = 0.6  # of a sheet: what the digit leaves at least
 LINE = 0.03  # of a shape's side: a net of ruled lines is thinner
 
 
 class Found(NamedTuple):
     ink: "Array"  # (h, w) in [0, 1], the digit's alone: the picture, which may have been enlarged
-    box: "Box"  # of the digit in ink
-    place: tuple[float, float, float, float]  # of the digit in the picture: left, top, right, bottom, in [0, 1]
+    box: "Place"  # of the digit in ink, in pixels
+    place: "Place"  # of the digit in the picture, as shares of its sides
     count: int  # of digits that seem to be there
     contrast: float  # of the digit's edge, of the full range
 
@@ -111,6 +115,7 @@ def _find(shades: "Array") -> Found | None:
     height, width = shades.shape[:2]
     if min(height, width) < 4:
         return None
+    shades = _one_way(shades)
     grain = noise(shades)
     sigma = min(1.5, 25 * grain)
     even = ndimage.gaussian_filter(shades, (sigma, sigma, 0)) if sigma > 0.2 else shades
@@ -124,20 +129,23 @@ def _find(shades: "Array") -> Found | None:
 def _best(shades: "Array", least: float, smallest: int, contrast: float, *, sheets: bool = True) -> Found | None:
     """The best candidate's digit; where that is a sheet, the best one's on it."""
     edges = _edges(shades)
-    candidates = [each for ink in _inks(shades) for each in _candidates(ink, edges, least, smallest)]
-    candidates = sorted((each for each in candidates if each.contrast >= contrast), key=lambda each: -each.score)
-    for best in candidates:
-        sheet = _sheet(best.labels, best.number)
-        if sheet is None:
-            break
-        if sheets and (found := _best(_spread(shades, sheet), least, smallest, contrast, sheets=False)) is not None:
+    sheet = _sheet(shades) if sheets else None
+    if sheet is not None:
+        found = _best(_spread(shades, sheet), least, smallest, contrast, sheets=False)
+        if found is not None:
             return found
-        sheets = False
-    else:
+    candidates = [
+        each
+        for ink in _inks(shades)
+        for each in _candidates(ink, shades, edges, least, smallest)
+        if each.contrast >= contrast
+    ]
+    if not candidates:
         return None
+    best = max(candidates, key=lambda each: each.score)
     strong = _strength(best)
     alike = [each for each in candidates if each.ink is best.ink and each.score > 0.95 * best.score]
-    return _whole(min(alike, key=lambda each: abs(each.level - 0.4 * strong)), edges, least)
+    return _whole(min(alike, key=lambda each: abs(each.level - 0.4 * strong)), shades, edges, least)
 
 
 def _strength(candidate: Candidate) -> float:
@@ -155,23 +163,46 @@ def _spread(shades: "Array", sheet: "Mask") -> "Array":
     return shades[rows, columns]
 
 
-def _sheet(labels: "NDArray[np.int32]", number: int) -> "Mask | None":
-    """A shape (h, w) that is a paper, or the inside of a frame, and has the digit as a hole: with it, a rectangle.
+def _sheet(shades: "Array") -> "Mask | None":
+    """The part (h, w) of a picture that is a paper on a table, or the inside of a frame, if there is one.
 
-    No digit fills a rectangle so well: an ellipse fills 79 % of its own. None for every other shape.
+    That is a rectangle within the picture, at any angle, all of one kind of shade but for the digit. No digit's hull is
+    so rectangular and so full.
     """
     import numpy as np
     from scipy import ndimage
+    from skimage.filters import threshold_otsu
+    from skimage.morphology import convex_hull_image
 
-    mask = labels == number
-    filled = ndimage.binary_fill_holes(mask)
-    if filled.sum() == mask.sum():
-        return None
-    rows, columns = np.nonzero(shapes.rim(filled))
-    angles = np.radians(np.arange(0, 90, 2))[:, None]
-    high = np.ptp(rows * np.cos(angles) + columns * np.sin(angles), axis=1) + 1
-    wide = np.ptp(columns * np.cos(angles) - rows * np.sin(angles), axis=1) + 1
-    return filled if filled.sum() > FULL * (high * wide).min() else None
+    grey = shades.mean(axis=2)
+    light = grey > threshold_otsu(grey)
+    for mask in (light, ~light):
+        labels = shapes.labelled(ndimage.binary_opening(mask, np.ones((3, 3))))
+        areas = np.bincount(labels.ravel())
+        areas[0] = 0
+        one = labels == areas.argmax()
+        along = sum(side.mean() > 0.3 for side in (one[0], one[-1], one[:, 0], one[:, -1]))
+        if along > 1 or one.sum() < SHEET * one.size:
+            continue
+        hull = convex_hull_image(one)
+        rows, columns = np.nonzero(shapes.rim(hull))
+        angles = np.radians(np.arange(0, 90, 2))[:, None]
+        high = np.ptp(rows * np.cos(angles) + columns * np.sin(angles), axis=1) + 1
+        wide = np.ptp(columns * np.cos(angles) - rows * np.sin(angles), axis=1) + 1
+        if hull.sum() > SQUARE * (high * wide).min() and FULL * hull.sum() < one.sum() < 0.99 * hull.sum():
+            return hull
+    return None
+
+
+def _one_way(shades: "Array") -> "Array":
+    """The channel that varies most, alone, where ink is lighter than paper in one and darker in another."""
+    import numpy as np
+
+    spread = shades.std(axis=(0, 1))
+    if (spread > 1e-9).sum() < 2:
+        return shades[..., [int(spread.argmax())]]
+    together = np.corrcoef(shades[..., spread > 1e-9].reshape(-1, int((spread > 1e-9).sum())).T)
+    return shades if together.min() > -0.1 else shades[..., [int(spread.argmax())]]
 
 
 def enlarged(shades: "Array", factor: int) -> "Array":
@@ -189,10 +220,9 @@ def _inks(shades: "Array") -> "list[Array]":
     from scipy import ndimage
 
     side = max(3, int(min(shades.shape[:2]) * NARROW) | 1)
-    size = (side, side, 1)
-    light = ndimage.grey_closing(shades, size)
-    dark = ndimage.grey_opening(shades, size)
-    inks = [(1 - shades / np.maximum(light, 0.25)).max(axis=2), (shades - dark).max(axis=2)]
+    light = ndimage.grey_closing(shades, (side, side, 1))
+    dark = ndimage.grey_opening(shades, (side, side, 1))
+    inks = (1 - shades / np.maximum(light, 0.25)).max(axis=2), (shades - dark).max(axis=2)
     return [(ink - min(np.median(ink), 0.1)).clip(0, 1) for ink in inks]
 
 
@@ -204,7 +234,9 @@ def _edges(shades: "Array") -> "Array":
     return (ndimage.maximum_filter(shades, size) - ndimage.minimum_filter(shades, size)).max(axis=2)
 
 
-def _candidates(ink: "Array", edges: "Array", least: float, smallest: int) -> "list[Candidate]":
+def _candidates(
+    ink: "Array", shades: "Array", edges: "Array", least: float, smallest: int
+) -> "list[Candidate]":
     import numpy as np
     from scipy import ndimage
 
@@ -223,13 +255,15 @@ def _candidates(ink: "Array", edges: "Array", least: float, smallest: int) -> "l
                 break
             box = boxes[number - 1]
             if max(_length(side) for side in box) >= smallest:
-                contrast, score = _score(labels, int(number), box, edges)
+                contrast, score = _score(labels, int(number), box, shades, edges)
                 if score > 0:
                     result.append(Candidate(score, contrast, float(level), int(number), labels, ink))
     return result
 
 
-def _score(labels: "NDArray[np.int32]", number: int, box: "Box", edges: "Array") -> tuple[float, float]:
+def _score(
+    labels: "NDArray[np.int32]", number: int, box: "Box", shades: "Array", edges: "Array"
+) -> tuple[float, float]:
     """The contrast of a shape's edge, where it is weak; that times its size, less what runs along the border."""
     import numpy as np
     from scipy import ndimage
@@ -258,17 +292,35 @@ def _score(labels: "NDArray[np.int32]", number: int, box: "Box", edges: "Array")
     if not rim.any():
         return 0.0, 0.0
     contrast = float(np.percentile(edges[box][rim], 20))
+    if float(np.abs(_around(shades, box) - np.median(shades[box][mask], axis=0)).max()) < 0.4 * contrast:
+        return 0.0, 0.0
     inside = max(0.0, 1 - contact / (high + wide))
     return contrast, contrast * inside**2 * float(np.hypot(high, wide))
 
 
-def _whole(best: Candidate, edges: "Array", least: float) -> Found:
+def _around(shades: "Array", box: "Box") -> "Array":
+    """The median shade around a box: of ink, that is paper; of what lies between strokes, it is the same again."""
+    import numpy as np
+
+    (top, bottom), (left, right) = ((max(0, side.start - EDGE), side.stop + EDGE) for side in box)
+    rows, columns = slice(top, bottom), slice(left, right)
+    height, width = shades.shape[:2]
+    lines = [shades[top, columns]] * (top < box[0].start) + [shades[min(bottom, height) - 1, columns]] * (
+        height > box[0].stop
+    )
+    lines += [shades[rows, left]] * (left < box[1].start) + [shades[rows, min(right, width) - 1]] * (
+        width > box[1].stop
+    )
+    return np.median(np.concatenate(lines or [shades[0]]), axis=0)
+
+
+def _whole(best: Candidate, shades: "Array", edges: "Array", least: float) -> Found:
     """The digit with its parts that lie apart, its ink brought to 1, and all else left out."""
     import numpy as np
     from scipy import ndimage
 
     ink = best.ink
-    labels = best.labels * np.isin(best.labels, _sharp(best, edges))
+    labels = best.labels * np.isin(best.labels, _sharp(best, shades, edges))
     count, numbers = shapes.digits(labels, best.number)
     group = np.isin(labels, numbers)
     box = shapes.box(group)
@@ -282,18 +334,26 @@ def _whole(best: Candidate, edges: "Array", least: float) -> Found:
     alone = np.zeros_like(ink)
     alone[part] = np.where(near, ((ink[part] / strong - floor) / (1 - floor)).clip(0, 1), 0)
     alone = alone[part]
-    box = shapes.box(alone > 0.15)
+    box = *_ends(alone.max(axis=0)), *_ends(alone.max(axis=1))
+    box = box[0], box[2], box[1], box[3]
     height, width = ink.shape
-    place = (
-        (left + box[1].start) / width,
-        (top + box[0].start) / height,
-        (left + box[1].stop) / width,
-        (top + box[0].stop) / height,
-    )
-    return Found(alone, box, place, count, best.contrast)
+    places = (left + box[0]) / width, (top + box[1]) / height, (left + box[2]) / width, (top + box[3]) / height
+    return Found(alone, box, places, count, best.contrast)
 
 
-def _sharp(best: Candidate, edges: "Array") -> "list[int]":
+def _ends(most: "Array") -> tuple[float, float]:
+    """Where ink begins and ends along a side, by the most that each line has, between pixels too."""
+    import numpy as np
+
+    full = np.pad(most, 1)
+    (inked,) = np.nonzero(full > BEGINS)
+    first, last = int(inked[0]), int(inked[-1])
+    start = first - (full[first] - BEGINS) / (full[first] - full[first - 1])
+    stop = last + (full[last] - BEGINS) / (full[last] - full[last + 1])
+    return float(start) - 0.5, float(stop) - 0.5
+
+
+def _sharp(best: Candidate, shades: "Array", edges: "Array") -> "list[int]":
     """The labels of the shapes that have as clear an edge as the best one, or half of that."""
     from scipy import ndimage
 
@@ -303,7 +363,7 @@ def _sharp(best: Candidate, edges: "Array") -> "list[int]":
         k
         for k, box in enumerate(boxes, 1)
         if max(_length(side) for side in box) >= least
-        and _score(best.labels, k, box, edges)[0] > best.contrast / 2
+        and _score(best.labels, k, box, shades, edges)[0] > best.contrast / 2
     ]
 
 

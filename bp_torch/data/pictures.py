@@ -102,7 +102,7 @@ def _found(
     path: str | Path, shades: "Array", reach: float, size: tuple[int, int]
 ) -> "tuple[Array, tuple[float, float, float, float]]":
     found = finding.find(shades)
-    if found is None or found.contrast * reach < FAINT:
+    if found is None or found.contrast * reach < FAINT / 2:
         raise _blank(path)
     if found.count > 1:
         raise _several(path, found.count)
@@ -134,27 +134,32 @@ def _whole(path: str | Path, shades: "Array", reach: float, size: tuple[int, int
     return np.asarray(image)
 
 
-def _centred(ink: "Array", box: "finding.Box", height: int, width: int) -> "Array":
+def _centred(ink: "Array", box: "finding.Place", height: int, width: int) -> "Array":
     """The digit as the data sets have it: scaled to its share of the side, centre of mass in the middle, on black."""
     import numpy as np
     from PIL import Image
 
-    cut = ink[box]
+    left, top, right, bottom = box
     scale = min(
-        side * DIGIT_SHARE.get(side, 1.0) / length for side, length in zip((height, width), cut.shape, strict=True)
+        side * DIGIT_SHARE.get(side, 1.0) / length
+        for side, length in zip((height, width), (bottom - top, right - left), strict=True)
     )
-    high, wide = (max(1, round(length * scale)) for length in cut.shape)
-    image = Image.fromarray(cut.astype(np.float32)).resize((wide, high), Image.Resampling.BOX)
-    digit, result = np.asarray(image, dtype=np.float64), np.zeros((height, width))
-    digit = digit / digit.max()
-    top, left = _margin(digit.sum(axis=1), height), _margin(digit.sum(axis=0), width)
-    result[top : top + high, left : left + wide] = digit
-    return result
+    middle = [
+        _middle(ink.sum(axis=1), top, bottom, height / scale),
+        _middle(ink.sum(axis=0), left, right, width / scale),
+    ]
+    room = int(max(height, width) / scale) + 1  # so that what lies beyond the ink is black
+    image = Image.fromarray(np.pad(ink, room).astype(np.float32))
+    around = [room + middle[1] - width / scale / 2, room + middle[0] - height / scale / 2]
+    around += [around[0] + width / scale, around[1] + height / scale]
+    filter_ = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    digit = np.asarray(image.resize((width, height), filter_, box=tuple(around)), dtype=np.float64).clip(0)
+    return digit / digit.max()
 
 
-def _margin(mass: "Array", side: int) -> int:
-    """Where to start a line of pixels so that its centre of mass lies in the middle of the side, if there is room."""
+def _middle(mass: "Array", first: float, last: float, side: float) -> float:
+    """The centre of mass along a line, as near to it as keeps the digit, from first to last, within the side."""
     import numpy as np
 
-    centre = (mass * np.arange(0.5, len(mass))).sum() / mass.sum()
-    return min(max(round(side / 2 - centre), 0), side - len(mass))
+    centre = float((mass * np.arange(0.5, len(mass))).sum() / mass.sum())
+    return min(max(centre, last - side / 2), first + side / 2)

@@ -68,8 +68,8 @@ def digits(labels: "NDArray[np.int32]", main: int) -> "tuple[int, list[int]]":
     found: list[Box] = ndimage.find_objects(labels)
     areas = np.bincount(labels.ravel(), minlength=len(found) + 1)
     own = found[main - 1]
-    size = max(_length(side) for side in own)
-    long = [k for k, each in enumerate(found, 1) if areas[k] >= areas[main] / 12 and _length(each[0]) >= size / 2]
+    high, size = _length(own[0]), max(_length(side) for side in own)
+    long = [k for k, each in enumerate(found, 1) if areas[k] >= areas[main] / 12 and _length(each[0]) >= high / 2]
     long = [k for k in long if k == main or not _at_border(found[k - 1], labels.shape)]
     if len(long) > MANY:
         return len(long), [main]

@@ -179,7 +179,9 @@ def test_an_mnist_digit_of_its_own_size_is_read_as_it_is(tmp_path: Path) -> None
 
 def one(ink: np.ndarray) -> bool:
     """Whether ink in [0, 1] is neither a blank nor several digits, as `picture` finds."""
-    return shapes.contrast(ink) > 0.1 and not shapes.is_noise(ink) and shapes.separate(ink) == 1
+    labels = shapes.labelled(ink > ink.max() / 4)
+    count, _ = shapes.digits(labels, int(np.bincount(labels[labels > 0]).argmax()))
+    return shapes.contrast(ink) > 0.1 and not shapes.is_noise(ink) and count == 1
 
 
 def test_no_embedded_digit_is_refused() -> None:
