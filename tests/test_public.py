@@ -21,7 +21,7 @@ NAMES = {
 OF = {
     bp.Network: "create sizes to forward backward gradients cost predict predict_proba accuracy layers activations "
     "cost_function",
-    bp.data: "Split Table digits fashion_mnist idx kmnist load mnist picture table",
+    bp.data: "Split Table digits fashion_mnist idx kmnist load mnist picture seen table",
     bp.per_example: "gradient_norms clipped_sum second_moment noise_scale gram ntk influence top_influences",
     bp.runs: "Config Run Session begin load_test_set read report resume train",
     bp.schedules: "constant linear step exponential cosine one_cycle coslog4 schedule",

@@ -6,6 +6,7 @@ target the root mean square error in the target's own unit, and R². With images
 digit of each and the probability that the network gives every digit (for sigmoid outputs, which are ten separate
 yes-or-no answers, the ten probabilities need not sum to 100 %). A line ends with "uncertain, perhaps N" where no digit
 reaches 75 %, or N, the next one, comes within 50 % of it. A blank, and several digits in one picture, are refused.
+The digit may be anywhere, in any light: --show writes what the network saw of each.
 With a table, of a run that was trained on one: a CSV, a line for each row in the table's order, with the class, or the
 value in the target's own unit, and the probabilities of the classes. The table has the columns that the run was trained
 on, in any order; with the target's column among them, it is also said how good the predictions are.
@@ -14,22 +15,16 @@ on, in any order; with the target's column among them, it is also said how good 
 import argparse
 from pathlib import Path
 
-import torch
-
-from bp_torch.cli import predict_table
-from bp_torch.cli.main import typed
+from bp_torch.cli import predict_pictures, predict_table
 from bp_torch.cli.messages import counted, figures
 from bp_torch.cli.options import add_run_options, given, typed_option
 from bp_torch.data import named
-from bp_torch.data.pictures import picture
 from bp_torch.runs import quality, saved
 from bp_torch.runs.preparing import device_of
 
-CERTAIN = 0.75  # what the largest output of a certain reading reaches, and the next one stays 0.5 below
-
 EXAMPLES = [
     ["runs/mine"],
-    ["runs/mine", "seven.png", "photo.jpg"],
+    ["runs/mine", "seven.png", "photo.jpg", "--show", "seen.png"],
     ["runs/flowers", "new.csv", "--out", "predictions.csv"],
 ]
 
@@ -42,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, default=[], help=files)
     parser.add_argument("--out", metavar="FILE.csv", type=Path, help="where predictions go (default: they are printed)")
+    parser.add_argument("--show", metavar="FILE.png", type=Path, help="where what the network saw of each image goes")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,6 +46,11 @@ def run(options: argparse.Namespace) -> int:
     tables = [path for path in options.files if named.is_table(str(path))]
     if options.out is not None and not tables:
         raise ValueError("--out is for the predictions of a table's rows: name the table after the run")
+    if options.show is not None:
+        if tables or not options.files:
+            raise ValueError("--show is for images: name them after the run")
+        if options.show.suffix.lower() != ".png" or not options.show.parent.is_dir():
+            raise ValueError(f"--show {options.show} must name a .png file in a folder that exists")
     if tables:
         if len(options.files) > 1:
             raise ValueError(f"one table is predicted at a time: name {tables[0]} alone")
@@ -58,32 +59,10 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError(f"{told} names the run's test set, and {tables[0]} is predicted: leave one of them away")
         predict_table.predict(trained, tables[0], options.out)
     elif options.files:
-        _read_pictures(trained, options.files)
+        predict_pictures.predict(trained, options.files, options.show)
     else:
         _evaluate(trained, *saved.load_test_set(trained, **data))
     return 0
-
-
-def _read_pictures(trained: saved.Run, paths: list[Path]) -> None:
-    net, config = trained.net, trained.config
-    size = config.image(net.sizes[0])
-    if size is None:
-        if named.is_table(config.dataset):
-            raise ValueError(
-                f"{trained.folder} was trained on a table, and {paths[0]} is none: name a CSV, TSV or Parquet file. "
-                f"Its test rows: {typed('predict', trained.folder)}"
-            )
-        raise ValueError(
-            f"{trained.folder} was not trained on images whose height and width are known: "
-            f"it takes {net.sizes[0]} values"
-        )
-    single, paper = config.dataset in named.OF_DIGITS, config.about.get("paper") or 0.0
-    x = torch.stack([picture(path, size, single=single, paper=paper) for path in paths]).to(net.layers[0].w)
-    for path, outputs in zip(paths, net.forward(x).a[-1], strict=True):
-        (first, second), (read, perhaps) = (values.tolist() for values in outputs.topk(2))
-        certain = first >= CERTAIN and first - second >= 2 * CERTAIN - 1  # for softmax, the first says the second
-        shares = "  ".join(f"{c}: {share:.1%}" for c, share in enumerate(outputs.tolist()))
-        print(f"{path}: {read}  ({shares}){'' if certain else f'  uncertain, perhaps {perhaps}'}")
 
 
 def _evaluate(trained: saved.Run, name: str, test: named.Split) -> None:

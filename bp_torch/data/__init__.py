@@ -7,7 +7,7 @@ from bp_torch.data.digits import digits
 from bp_torch.data.idx import idx
 from bp_torch.data.mnist import fashion_mnist, kmnist, mnist
 from bp_torch.data.named import Split, load
-from bp_torch.data.pictures import picture
+from bp_torch.data.pictures import picture, seen
 from bp_torch.data.preprocessing import Preprocessing
 from bp_torch.data.table import Table, table
 
@@ -22,5 +22,6 @@ __all__ = [
     "load",
     "mnist",
     "picture",
+    "seen",
     "table",
 ]

@@ -37,7 +37,7 @@ class Found(NamedTuple):
     ink: "Array"  # (h, w) in [0, 1], the digit's alone: the picture, which may have been enlarged
     box: "Place"  # of the digit in ink, in pixels
     place: "Place"  # of the digit in the picture, as shares of its sides
-    count: int  # of digits that seem to be there
+    digits: int  # how many seem to be there
     contrast: float  # of the digit's edge, of the full range
 
 
@@ -52,25 +52,24 @@ class Candidate(NamedTuple):
 
 def find(shades: "Array") -> Found | None:
     """The digit in shades (h, w, 1 or 3) in [0, 1]; None where nothing has an edge all around."""
-    import numpy as np
-
     height, width = shades.shape[:2]
     inner = unframed(shades)
-    found = None
-    for rows, columns in dict.fromkeys([(inner[0].indices(height), inner[1].indices(width)), ((0, height, 1), (0, width, 1))]):
+    for rows, columns in dict.fromkeys(
+        [(inner[0].indices(height), inner[1].indices(width)), ((0, height, 1), (0, width, 1))]
+    ):
         part = shades[slice(*rows), slice(*columns)]
         found = _find(part)
         if found is not None:
             left, top, right, bottom = found.place
             high, wide = part.shape[:2]
             place = (
-                (columns[0] + left * wide) / width,
-                (rows[0] + top * high) / height,
-                (columns[0] + right * wide) / width,
-                (rows[0] + bottom * high) / height,
+                (columns.start + left * wide) / width,
+                (rows.start + top * high) / height,
+                (columns.start + right * wide) / width,
+                (rows.start + bottom * high) / height,
             )
-            return found._replace(place=tuple(np.clip(place, 0, 1).tolist()))
-    return found
+            return found._replace(place=place)
+    return None
 
 
 def unframed(shades: "Array") -> "Box":
@@ -109,7 +108,6 @@ def noise(shades: "Array") -> float:
 
 
 def _find(shades: "Array") -> Found | None:
-    import numpy as np
     from scipy import ndimage
 
     height, width = shades.shape[:2]
@@ -211,7 +209,9 @@ def enlarged(shades: "Array", factor: int) -> "Array":
 
     size = shades.shape[1] * factor, shades.shape[0] * factor
     parts = (Image.fromarray(shades[..., c].astype(np.float32)) for c in range(shades.shape[2]))
-    return np.dstack([np.asarray(part.resize(size, Image.Resampling.BICUBIC), dtype=np.float64) for part in parts]).clip(0, 1)
+    return np.dstack(
+        [np.asarray(part.resize(size, Image.Resampling.BICUBIC), dtype=np.float64) for part in parts]
+    ).clip(0, 1)
 
 
 def _inks(shades: "Array") -> "list[Array]":
@@ -234,9 +234,7 @@ def _edges(shades: "Array") -> "Array":
     return (ndimage.maximum_filter(shades, size) - ndimage.minimum_filter(shades, size)).max(axis=2)
 
 
-def _candidates(
-    ink: "Array", shades: "Array", edges: "Array", least: float, smallest: int
-) -> "list[Candidate]":
+def _candidates(ink: "Array", shades: "Array", edges: "Array", least: float, smallest: int) -> "list[Candidate]":
     import numpy as np
     from scipy import ndimage
 
@@ -338,7 +336,8 @@ def _whole(best: Candidate, shades: "Array", edges: "Array", least: float) -> Fo
     box = box[0], box[2], box[1], box[3]
     height, width = ink.shape
     places = (left + box[0]) / width, (top + box[1]) / height, (left + box[2]) / width, (top + box[3]) / height
-    return Found(alone, box, places, count, best.contrast)
+    left, top, right, bottom = (min(max(place, 0.0), 1.0) for place in places)
+    return Found(alone, box, (left, top, right, bottom), count, best.contrast)
 
 
 def _ends(most: "Array") -> tuple[float, float]:

@@ -104,8 +104,8 @@ def _found(
     found = finding.find(shades)
     if found is None or found.contrast * reach < FAINT / 2:
         raise _blank(path)
-    if found.count > 1:
-        raise _several(path, found.count)
+    if found.digits > 1:
+        raise _several(path, found.digits)
     left, top, right, bottom = found.place
     height, width = shades.shape[:2]
     part = shades[int(top * height) : round(bottom * height) + 1, int(left * width) : round(right * width) + 1]

@@ -80,9 +80,10 @@ def digits(labels: "NDArray[np.int32]", main: int) -> "tuple[int, list[int]]":
     (mine,) = (group for group in groups if main in group)
     thick = _thickness(labels, main, own)
     for each, part in enumerate(found, 1):
-        if each not in long and areas[main] >= areas[each] >= areas[main] / 60 and _distance(own, part) < size / 4:
-            if _thickness(labels, each, part) >= 0.45 * thick and max(_length(s) for s in part) >= 1.2 * thick:
-                mine.append(each)
+        if each in long or not areas[main] >= areas[each] >= areas[main] / 60 or _distance(own, part) >= size / 4:
+            continue
+        if _thickness(labels, each, part) >= 0.45 * thick and max(_length(side) for side in part) >= 1.2 * thick:
+            mine.append(each)
     return len(groups), mine
 
 

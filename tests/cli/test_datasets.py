@@ -466,3 +466,17 @@ def test_an_uncertain_reading_says_that_it_is_one(
         a[0, list(outputs)] = torch.tensor(list(outputs.values()))
         monkeypatch.setattr(bp.Network, "forward", lambda *_, a=a: Trace((a,), (a,)))
         assert program("predict", "run", "three.png")[1].rstrip().endswith(ending)
+
+
+def test_show_writes_what_the_network_saw(program: Program, tmp_path: Path) -> None:
+    program("train", "--dataset", "digits", "--epochs", 1, "--engine", "eager", "--out", "run")
+    image = Image.new("L", (120, 90), 255)
+    image.paste(0, (50, 20, 58, 70))
+    image.save(tmp_path / "one.png")
+    assert program("predict", "run", "one.png", "one.png", "--show", "seen.png")[0] == 0
+    with Image.open(tmp_path / "seen.png") as shown:
+        assert shown.size == (320 + 8 + 240, 240 + 8 + 240)
+    code, _, err = program("predict", "run", "--show", "seen.png")
+    assert (code, "--show is for images" in err) == (2, True)
+    code, _, err = program("predict", "run", "one.png", "--show", "seen.jpg")
+    assert (code, "must name a .png file" in err) == (2, True)

@@ -1,4 +1,4 @@
-"""Pictures as people have them, made of a digit of 28 × 28: a table of conditions, each drawn anew with random parameters.
+"""Pictures as people have them, made of a digit of 28 × 28: a table of conditions, with random parameters.
 
 A condition is a function of the digit, light on dark (28, 28) in [0, 1], and a generator; it gives an image, how the
 file ends, and how it is saved.
@@ -41,9 +41,7 @@ def smooth(digit: Array, side: int, rng: random.Random, turn: float = 0.0) -> Ar
 def placed(ink: Array, height: int, width: int, rng: random.Random, middle: float = 1.0) -> Array:
     """The ink somewhere on a canvas; middle: 0 is in the centre, 1 anywhere."""
     canvas = np.zeros((height, width))
-    top, left = (
-        round((room - len(ink)) * (0.5 + middle * (rng.random() - 0.5))) for room in (height, width)
-    )
+    top, left = (round((room - len(ink)) * (0.5 + middle * (rng.random() - 0.5))) for room in (height, width))
     canvas[top : top + len(ink), left : left + len(ink)] = ink
     return canvas
 
@@ -91,7 +89,9 @@ def tenfold(digit: Array, rng: random.Random) -> Made:
     return Made(image(inked(enlarged(digit, 280, rng), (1.0,), (0.0,)), rng))
 
 
-def scene(digit: Array, rng: random.Random, share: tuple[float, float] = (0.3, 0.9), **ways: Any) -> tuple[Array, float]:
+def scene(
+    digit: Array, rng: random.Random, share: tuple[float, float] = (0.3, 0.9), **ways: Any
+) -> tuple[Array, float]:
     """A photograph before its light: ink on 640 × 480, and the digit's side."""
     height, width = (480, 640) if rng.random() < 0.7 else (640, 480)
     side = round(480 * rng.uniform(*share) * 28 / 20)
