@@ -54,10 +54,8 @@ def find(shades: "Array") -> Found | None:
     """The digit in shades (h, w, 1 or 3) in [0, 1]; None where nothing has an edge all around."""
     height, width = shades.shape[:2]
     inner = unframed(shades)
-    for rows, columns in dict.fromkeys(
-        [(inner[0].indices(height), inner[1].indices(width)), ((0, height, 1), (0, width, 1))]
-    ):
-        part = shades[slice(*rows), slice(*columns)]
+    for rows, columns in (inner, (slice(0, height), slice(0, width))):  # the frame is in, where that leaves no digit
+        part = shades[rows, columns]
         found = _find(part)
         if found is not None:
             left, top, right, bottom = found.place
@@ -154,10 +152,11 @@ def _strength(candidate: Candidate) -> float:
 
 def _spread(shades: "Array", sheet: "Mask") -> "Array":
     """The shades of a sheet, and around it those at its edge."""
+    import numpy as np
     from scipy import ndimage
 
-    inner = ndimage.binary_erosion(sheet, iterations=2 * EDGE)
-    rows, columns = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    inner = np.asarray(ndimage.binary_erosion(sheet, iterations=2 * EDGE), dtype=bool)
+    rows, columns = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)  # pyright: ignore
     return shades[rows, columns]
 
 

@@ -150,10 +150,10 @@ def _centred(ink: "Array", box: "finding.Place", height: int, width: int) -> "Ar
     ]
     room = int(max(height, width) / scale) + 1  # so that what lies beyond the ink is black
     image = Image.fromarray(np.pad(ink, room).astype(np.float32))
-    around = [room + middle[1] - width / scale / 2, room + middle[0] - height / scale / 2]
-    around += [around[0] + width / scale, around[1] + height / scale]
+    x, y = room + middle[1] - width / scale / 2, room + middle[0] - height / scale / 2
+    around = x, y, x + width / scale, y + height / scale
     filter_ = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    digit = np.asarray(image.resize((width, height), filter_, box=tuple(around)), dtype=np.float64).clip(0)
+    digit = np.asarray(image.resize((width, height), filter_, box=around), dtype=np.float64).clip(0)
     return digit / digit.max()
 
 

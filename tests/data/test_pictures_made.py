@@ -33,7 +33,11 @@ def test_a_digit_is_found_in_pictures_of_every_condition(tmp_path: Path, conditi
     alike = []
     for number in range(1 if condition == LARGE else 3):
         plain = seen(tmp_path, "tenfold", digit(number), 0).x
-        read = seen(tmp_path, condition, digit(number), number)
+        try:
+            read = seen(tmp_path, condition, digit(number), number)
+        except bp.DataError:  # of three, one may be refused
+            alike.append(0.0)
+            continue
         alike.append(float(torch.corrcoef(torch.stack([plain, read.x]))[0, 1]))
         assert 0 <= read.box[0] < read.box[2] <= 1
         assert 0 <= read.box[1] < read.box[3] <= 1
