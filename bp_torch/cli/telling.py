@@ -3,6 +3,7 @@
 import math
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -78,11 +79,20 @@ def introduce_table(session: Session, guessed: bool) -> None:
     parts = f"{len(session.validation.x)} to validate on, " if session.validation else ""
     kinds = f"{len(classes)} classes, {textwrap.shorten(', '.join(classes), 100)}" if classes else "real-valued"
     print(f"{config.target}: {kinds}; {counted(len(data.x), 'row')} to train on, {parts}{len(test.x)} to test")
+    fitted = data.preprocessing
+    if fitted is not None and len(fitted.features) != len(fitted.columns):
+        print(
+            f"{counted(len(fitted.features), 'column')} became {len(fitted.columns)} inputs: {_inputs(fitted.columns)}"
+        )
     if guessed and len(classes) > 2 and all(map(WHOLE.fullmatch, classes)):
         print(f"The whole numbers in {config.target} are taken for classes; if they are values, type --regression")
     if unseen := [name for k, name in enumerate(classes) if not (test.y == k).any()]:
         names = textwrap.shorten(", ".join(unseen), 100)
         print(f"Classes without a row to test on: {names}. How well they are learned is not seen.")
+
+
+def _inputs(names: Sequence[str]) -> str:
+    return textwrap.shorten(", ".join(names), 100, placeholder=" …")
 
 
 def tell_times(folder: Path, records: list[Record], earlier: int, start: Position) -> None:

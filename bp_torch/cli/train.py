@@ -81,12 +81,13 @@ def _moved(folder: Path, config: Config, options: argparse.Namespace) -> Config:
     if asked.get("device") == "auto":
         asked = {**asked, "device": device_of("auto")}
     wanted = Config.of({**config.settings(), **asked})
-    table = asked.get("dataset")
-    if table and named.is_table(table) and Path(table).is_file():
-        path = str(Path(table).resolve())
-        wanted = replace(wanted, dataset=path)
-        if named.checksum(path) == config.sha256:
-            config = replace(config, dataset=path)
+    if named.is_table(wanted.dataset):
+        place = {"dataset": wanted.dataset, "test_file": wanted.test_file}
+        place = {name: path and str(Path(path).resolve()) for name, path in place.items()}
+        if named.table_checksum(str(place["dataset"]), place["test_file"]) is not None:
+            wanted = replace(wanted, **place)
+        if named.table_checksum(str(place["dataset"]), place["test_file"]) == config.sha256:
+            config = replace(config, **place)
     config = replace(config, data_dir=wanted.data_dir, task=task_of(config, config.about.get("classes")))
     of_run, on_line = config.settings(), wanted.settings()
     for name in asked:

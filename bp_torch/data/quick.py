@@ -13,7 +13,7 @@ from bp_torch.data import cells as slow
 from bp_torch.data import faults
 from bp_torch.data.columns import EXACT, Cells, Column, of_texts
 
-SEEN = 1000  # rows by which it is guessed which columns hold numbers
+SEEN = 200  # rows by which it is guessed which columns hold numbers
 MISSING, NO_NUMBER = (
     sorted({way(text) for text in signs for way in (str, str.upper, str.title)} | {"NaN"})
     for signs in (faults.MISSING, faults.NO_NUMBER)

@@ -139,3 +139,23 @@ def test_a_test_file_and_a_share_are_kept_in_the_run(folder: Path, capsys: pytes
     assert json.loads(Path("by-file/config.json").read_text())["drop"] == "id"
     assert call("report", "by-share") == 0
     assert torch.isfinite(runs.read("by-share").net.layers[0].w).all()
+
+
+def test_a_run_goes_on_where_its_table_and_its_test_file_have_moved(folder: Path) -> None:
+    options = ["--dataset", "people.csv", "--target", "bought", "--drop", "id", *QUICK]
+    _with_target("new.csv")
+    assert call("train", *options, "--test-file", "labelled.csv", "--out", "by-file") == 0
+    Path("elsewhere").mkdir()
+    for name in ("people.csv", "labelled.csv"):
+        Path(name).rename(Path("elsewhere") / name)
+    places = ["--dataset", "elsewhere/people.csv", "--test-file", "elsewhere/labelled.csv"]
+    assert call("train", "--resume", "by-file") == 2
+    assert call("train", "--resume", "by-file", *places) == 0
+    Path("elsewhere/labelled.csv").write_text("id,age,town,bought\n1,2,Ulm,no\n")
+    assert call("train", "--resume", "by-file", *places) == 2
+
+
+def test_the_inputs_that_columns_became_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("train", "--resume", "run") == 0
+    told = "2 columns became 5 inputs: age, age missing, town=Bonn, town=Ulm, town missing\n"
+    assert told in capsys.readouterr().out
