@@ -22,7 +22,11 @@ class Encoder(Protocol):
         """The inputs (m, n) float32 for the rows of a data frame."""
         ...
 
-    def decode(self, answers: Tensor) -> list[str] | Tensor:
+    def encode_target(self, column: Any) -> Tensor:
+        """y for a column of a data frame that is like the table's target: classes (m,), or scaled values (m, 1)."""
+        ...
+
+    def decode(self, given: Tensor) -> list[str] | Tensor:
         """The names of classes (m,), or values (m, 1) in the target's own unit."""
         ...
 
@@ -34,3 +38,8 @@ class Encoder(Protocol):
 def is_frame(value: object) -> bool:
     """Whether a value is a data frame of pandas or polars, or is like one, without importing either."""
     return hasattr(value, "columns") and (hasattr(value, "iloc") or hasattr(value, "to_dict"))
+
+
+def is_column(value: object) -> bool:
+    """Whether a value is a column of a data frame of pandas or polars, or is like one."""
+    return hasattr(value, "to_list") and hasattr(value, "to_frame")

@@ -19,7 +19,7 @@ from torch import Tensor
 from bp_torch import checks, given, sparse
 from bp_torch.activations import ACTIVATIONS, OUTPUTS, Activation
 from bp_torch.costs import COSTS, Cost
-from bp_torch.encoding import Encoder, is_frame
+from bp_torch.encoding import Encoder, is_column, is_frame
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.given import Given
 from bp_torch.initialisers import INITIALISERS
@@ -250,7 +250,7 @@ class Network:
         return examples_of(self, x)
 
     def _targets(self, y: object, x: Tensor) -> Tensor:
-        return checks.targets(y, x, self.sizes[-1], self.layers[0].w)
+        return checks.targets(targets_of(self, y), x, self.sizes[-1], self.layers[0].w)
 
 
 def examples_of(net: Network, x: object) -> Tensor:
@@ -263,10 +263,18 @@ def examples_of(net: Network, x: object) -> Tensor:
     return checks.examples(x, net.sizes[0], net.layers[0].w)
 
 
+def targets_of(net: Network, y: object) -> object:
+    """`y` as it was given; a column of a data frame goes through the network's preprocessing, where it has one."""
+    if net.preprocessing is None or not is_column(y):
+        return y
+    like, target = net.layers[0].w, net.preprocessing.encode_target(y)
+    return target.to(like) if target.is_floating_point() else target.to(like.device)
+
+
 def pair_of_tensors(net: Network, x: object, y: object) -> tuple[Tensor, Tensor]:
     """The same of both; y stays class indices where it is."""
     rows = examples_of(net, x)
-    return rows, checks.indices_or_matrix(y, rows, net.sizes[-1], net.layers[0].w)
+    return rows, checks.indices_or_matrix(targets_of(net, y), rows, net.sizes[-1], net.layers[0].w)
 
 
 @by_size(multiplications)

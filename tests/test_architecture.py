@@ -37,6 +37,7 @@ FLOORS = [
     {"data.faults"},
     {"data.columns"},
     {"data.kinds"},
+    {"data.answers"},
     {"data.preprocessing"},
     {"saving", "drawing"},
     {"data", "insight"},

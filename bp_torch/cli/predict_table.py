@@ -13,7 +13,7 @@ from torch import Tensor
 from bp_torch.cli.messages import counted, figures
 from bp_torch.cli.streams import say
 from bp_torch.data.preprocessing import Preprocessing
-from bp_torch.data.table import labelled_cells, read_for
+from bp_torch.data.table import read_for
 from bp_torch.network import Network
 from bp_torch.runs import quality, saved
 
@@ -29,7 +29,7 @@ def predict(trained: saved.Run, path: Path, out: Path | None) -> None:
     if out is not None and out.is_file() and out.samefile(path):
         raise ValueError(f"--out names {path} itself: name another file")
     cells = read_for(path, fitted)
-    y = labelled_cells(cells, fitted) if fitted.target.name in cells.columns else None
+    y = fitted.target_of(cells) if fitted.target.name in cells.columns else None
     parts = (part.to(net.layers[0].w) for part in fitted.parts(cells))
     outputs = torch.cat([net.forward(part).a[-1].double().cpu() for part in parts])
     classes = quality.class_names(net, fitted.classes) if fitted.classes else None

@@ -100,15 +100,26 @@ def of_frame(frame: Any, source: str = "the data frame", exact: str | None = Non
     exact: a column whose texts may be classes, as `of_texts` has it.
     Raises DataError for columns of one name, and for cells that are neither numbers, texts, truth values nor dates.
     """
-    import pandas
-
-    if not isinstance(frame, pandas.DataFrame):
-        frame = pandas.DataFrame(frame.to_dict(as_series=False))
+    frame = _of_pandas(frame)
     names = [str(name) for name in frame.columns]
     if twice := next((name for k, name in enumerate(names) if name in names[:k]), None):
         raise DataError(f"{source} has several columns named {short(twice)}: give each its own name")
     columns = {name: _of_series(source, name, frame.iloc[:, k], name == exact) for k, name in enumerate(names)}
     return Cells(source, columns, len(frame), lambda row: f"row {frame.index[row]!r}")
+
+
+def of_columns(columns: dict[str, Any], source: str, exact: str | None = None) -> Cells:
+    """Columns of pandas or polars by name, as `of_frame` has those of a frame."""
+    import pandas
+
+    listed = {name: each if hasattr(each, "iloc") else each.to_list() for name, each in columns.items()}
+    return of_frame(pandas.DataFrame(listed), source, exact)
+
+
+def _of_pandas(frame: Any) -> Any:
+    import pandas
+
+    return frame if isinstance(frame, pandas.DataFrame) else pandas.DataFrame(frame.to_dict(as_series=False))
 
 
 def _of_series(source: str, name: str, series: Any, exact: bool) -> Column:
@@ -117,7 +128,7 @@ def _of_series(source: str, name: str, series: Any, exact: bool) -> Column:
 
     kind = series.dtype
     if types.is_numeric_dtype(kind) and not types.is_bool_dtype(kind) and not types.is_complex_dtype(kind):
-        values = series.to_numpy("float64", na_value=math.nan)
+        values = series.to_numpy("float64", copy=True, na_value=math.nan)
         if not np.isinf(values).any():
             return Column(values)
     try:

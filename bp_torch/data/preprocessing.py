@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bp_torch.data import faults, kinds
-from bp_torch.data.columns import Cells, Column, of_frame
+from bp_torch.data import answers, faults, kinds
+from bp_torch.data.columns import Cells, Column, of_columns, of_frame
 from bp_torch.data.faults import short
 from bp_torch.data.kinds import CATEGORY, KINDS
 from bp_torch.errors import DataError
@@ -123,14 +123,35 @@ class Preprocessing:
                 )
             yield x
 
-    def decode(self, answers: Tensor) -> list[str] | Tensor:
+    def encode_target(self, column: Any) -> Tensor:
+        """y for a column of a data frame that is like the table's target: class indices (m,), or scaled values (m, 1).
+
+        Raises DataError for a class that is not known, or a value that is none.
+        """
+        name = self.target.name
+        return self.target_of(of_columns({name: column}, "y", exact=name))
+
+    def target_of(self, cells: Cells) -> Tensor:
+        """As `encode_target`, for the cells of a table, which may lack the column."""
+        name, classes = self.target.name, self.target.classes
+        if name not in cells.columns:
+            raise DataError(f"{cells.source} lacks the column {short(name)}, which is to be predicted")
+        if classes is None:
+            return self.scaled(torch.as_tensor(answers.values(cells, name), dtype=torch.float64, device="cpu"))
+        return torch.as_tensor(answers.indices(cells, name, classes), dtype=torch.int64, device="cpu")
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """Values (m,) of the target as y (m, 1), float32."""
+        return ((values - self.target.mean) / self.target.scale).to(torch.float32).unsqueeze(1)
+
+    def decode(self, given: Tensor) -> list[str] | Tensor:
         """What a network's `predict` gives, in the table's own words: classes by name, or values in the target's unit.
 
-        answers: class indices (m,), or values (m, 1). Returns the m names, or the values as float64.
+        given: class indices (m,), or values (m, 1). Returns the m names, or the values as float64.
         """
         if self.target.classes is not None:
-            return [self.target.classes[k] for k in answers.tolist()]
-        return answers.double() * self.target.scale + self.target.mean
+            return [self.target.classes[k] for k in given.tolist()]
+        return given.double() * self.target.scale + self.target.mean
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON can hold it."""

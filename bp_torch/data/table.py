@@ -18,7 +18,7 @@ from bp_torch.data.columns import Cells
 from bp_torch.data.faults import leaving, short
 from bp_torch.data.fitting import chosen, far_cells, fitted_to, moments, numbering
 from bp_torch.data.preprocessing import Preprocessing, Target
-from bp_torch.data.targets import TASKS, indices, targets, values
+from bp_torch.data.targets import TASKS, targets
 from bp_torch.encoding import is_frame
 from bp_torch.errors import DataError
 from bp_torch.randomness import generator
@@ -143,7 +143,7 @@ def table(
     left_out = tuple(name for name in cells.columns if name != target and name not in found)
     made = Preprocessing(features, of_target, left_out)
     x = made.encode_cells(cells, warn=False)
-    whole = x, labels if classes else _scaled(labels, of_target)
+    whole = x, labels if classes else made.scaled(labels)
     if test_file is None:
         parts = [tuple(each[rows] for each in whole) for rows in (~test, test)]
     else:
@@ -159,18 +159,7 @@ def labelled(source: Any, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]
     Raises DataError where columns, cells or classes are not those of the table that it was fitted to.
     """
     cells = read_for(source, preprocessing)
-    return preprocessing.encode_cells(cells), labelled_cells(cells, preprocessing)
-
-
-def labelled_cells(cells: Cells, preprocessing: Preprocessing) -> Tensor:
-    """The targets of a table's rows, as `labelled` has them. Raises its errors."""
-    target = preprocessing.target
-    if target.name not in cells.columns:
-        raise DataError(f"{cells.source} lacks the column {short(target.name)}, which is to be predicted")
-    if target.classes is None:
-        y = torch.as_tensor(values(cells, target.name), dtype=torch.float64, device="cpu")
-        return _scaled(y, target)
-    return torch.as_tensor(indices(cells, target.name, target.classes), dtype=torch.int64, device="cpu")
+    return preprocessing.encode_cells(cells), preprocessing.target_of(cells)
 
 
 def read_for(source: Any, preprocessing: Preprocessing) -> Cells:
@@ -184,10 +173,6 @@ def names_of(drop: str | Sequence[str]) -> list[str]:
     if isinstance(drop, str):
         return [name.strip() for name in next(csv.reader([drop], skipinitialspace=True), []) if name.strip()]
     return [str(name) for name in drop]
-
-
-def _scaled(y: Tensor, target: Target) -> Tensor:
-    return ((y - target.mean) / target.scale).to(torch.float32).unsqueeze(1)
 
 
 def _check_names(cells: Cells, target: str) -> None:

@@ -1,6 +1,5 @@
 """The target column of a table: classes, or values."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,40 +54,6 @@ def targets(cells: Cells, target: str, task: str | None, bad: faults.Bad) -> tup
     index = {name: k for k, name in enumerate(order)}
     coded = column.as_texts()
     return np.array([index[names[text]] for text in coded.distinct], np.int64)[coded.values], tuple(order)
-
-
-def indices(cells: Cells, target: str, classes: Sequence[str]) -> np.ndarray:
-    """The class indices (m,) of further rows; raises DataError for a class that is not known, or a missing cell."""
-    coded = cells.columns[target].as_texts()
-    index = {name: k for k, name in enumerate(classes)}
-    worth: dict[float | None, int] = {number(name): k for name, k in index.items()} | {None: -1}
-    found = [
-        index.get(text, worth.get(number(text), -1) if number(text) is not None else -1) for text in coded.distinct
-    ]
-    which = np.array(found, np.int64)[coded.values]
-    if (which < 0).any():
-        row = int((which < 0).argmax())
-        text = coded.distinct[coded.values[row]]
-        what = "no class" if faults.is_missing(text) else f"the class {short(text)}"
-        known = textwrap.shorten(", ".join(classes), 200, placeholder=" …")
-        raise DataError(
-            f"{cells.source}, column {short(target)} holds {what} in {cells.place(row)}, and the rows to train on have "
-            f"{known}: correct it, or leave out such rows"
-        )
-    return which
-
-
-def values(cells: Cells, target: str) -> np.ndarray:
-    """The real values (m,) of further rows; raises DataError for a cell that is none."""
-    column = cells.columns[target]
-    found = kinds.numbers_of(column, kinds.NUMBER)
-    if np.isnan(found).any():
-        bad: faults.Bad = {}
-        coded = column.as_texts()
-        wrong = [number(text) is None for text in coded.distinct]
-        faults.note(bad, target, coded.distinct, coded.values, wrong)
-        raise faults.error(cells.source, bad, cells.rows, target, cells.delimiter, cells.place)
-    return found
 
 
 def _distinct(column: Column, task: str | None) -> Sequence[str]:

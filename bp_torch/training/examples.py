@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bp_torch import checks, sparse
 from bp_torch.labels import labels_of
-from bp_torch.network import Network, examples_of
+from bp_torch.network import Network, examples_of, targets_of
 from bp_torch.splitting import to_validate_on
 
 NO_TARGET = -100
@@ -58,7 +58,7 @@ def _tensors(name: str, pair: object, net: Network) -> tuple[Tensor, Tensor]:
     x = examples_of(net, pair[0])
     if x.ndim != 2:
         raise ValueError(f"{name}: x must have the shape (m, {net.sizes[0]}) to train on, not {tuple(x.shape)}")
-    return x, checks.tensor_of_targets(pair[1], len(x), net.sizes[-1], net.layers[0].w)
+    return x, checks.tensor_of_targets(targets_of(net, pair[1]), len(x), net.sizes[-1], net.layers[0].w)
 
 
 def _checked(name: str, x: Tensor, given: Tensor, net: Network) -> Pair:

@@ -248,7 +248,12 @@ def test_a_network_takes_frames_with_the_tables_columns(people: Path) -> None:
     y = torch.tensor([table.classes.index(name) for name in frame["bought"]]) if table.classes else x
     assert torch.equal(net.predict(frame), net.predict(x))
     assert torch.equal(net.predict_proba(frame.drop(columns="bought")), net.forward(x).a[-1])
-    assert net.accuracy(frame, y) == net.accuracy(x, y)
+    assert net.accuracy(frame, y) == net.accuracy(x, y) == net.accuracy(frame, frame["bought"])
+    assert net.cost(frame, pl.Series(frame["bought"].tolist())) == net.cost(x, y)
+    with pytest.raises(
+        bp.DataError, match="y, column 'bought' holds the class 'w' in row 0, and the rows to train on have"
+    ):
+        net.accuracy(frame, frame["bought"].replace("y", "w"))
     assert torch.equal(net.to(torch.float64).forward(frame).a[0], x.double())
     with pytest.raises(bp.DataError, match="the data frame lacks 'age', which the network was trained on"):
         net.predict(frame.drop(columns="age"))
@@ -304,3 +309,17 @@ def test_cells_that_may_mean_a_number_are_not_made_categories_in_silence(tmp_pat
 def test_names_with_digits_are_categories(tmp_path: Path, cells: tuple[str, ...]) -> None:
     path = made(tmp_path, "a,t\n" + "".join(f"{cells[k % 3]},{'xy'[k % 2]}\n" for k in range(60)))
     assert bp.data.table(path, target="t").columns == tuple(f"a={cell}" for cell in cells)
+
+
+def test_a_network_is_trained_on_frames_as_on_tensors(people: Path) -> None:
+    frame = pd.read_csv(people, dtype={"code": str})
+    for target, options in (("bought", {"cost": "softmax_cross_entropy"}), ("age", {"output": "identity"})):
+        rows = frame.dropna()
+        table = bp.data.table(rows, target=target)
+        x, y = table.preprocessing.encode(rows), table.preprocessing.encode_target(rows[target])
+        sizes = [len(table.columns), 6, len(table.classes or "1")]
+        nets = [bp.Network.create(sizes, preprocessing=table.preprocessing, **options) for _ in range(2)]
+        for net, pair in zip(nets, ((rows, rows[target]), (x, y)), strict=True):
+            *_, last = bp.train(net, pair, epochs=2, validation=pair)
+            assert last.validation_cost == net.cost(*pair)
+        assert torch.equal(nets[0].layers[0].w, nets[1].layers[0].w)
