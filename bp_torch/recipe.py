@@ -23,7 +23,7 @@ Rate = float | str | Schedule | Callable[[int], float]
 """η; a schedule of it, by the progress of the run, or its text; or a function of the epoch (from 1) that gives it."""
 
 Order = Callable[[int, int], Any]
-"""(epoch, from 1; m) -> the order of an epoch: each of 0 … m − 1 once."""
+"""(epoch, from 1; m) -> the order of an epoch: m indices from 0 to m − 1."""
 
 RENAMED = {"ieee": "dtype"}
 """Names of precisions as earlier versions wrote them."""
@@ -101,8 +101,8 @@ class Recipe:
     accumulate: how many batches of batch_size make one step, whose gradient is the mean over all their examples. It is
         a larger batch in the memory of a smaller one. The engine "native" can't.
     shuffle: whether the examples come in a new order in each epoch, rather than as they stand. Or a function that gives
-        the order: of the epoch's number (from 1) and of m, how many examples count, it returns each index from 0 to
-        m − 1 once.
+        the order: of the epoch's number (from 1) and of m, how many examples count, it returns m indices from 0 to
+        m − 1. One may come twice and another not at all.
     seed: the order of the examples in an epoch, and what dropout leaves out, depend on seed and epoch alone.
     engine: how the steps are run; the trajectory is the same up to rounding. "eager" runs them as written. "native"
         (CPU) prints them as C++ and compiles that in about a second; "compiled" compiles them by torch.compile in about

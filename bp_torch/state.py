@@ -10,6 +10,7 @@ from bp_torch.borrowed import Borrowed, Kept
 from bp_torch.network import Network
 from bp_torch.trace import Layer
 from bp_torch.updates import Optimiser
+from bp_torch.vector import layers_in, vector_of
 
 Slots = tuple[tuple[Layer, ...], ...]
 """What an update rule keeps: for each of its slots, tensors like those of every layer."""
@@ -126,9 +127,13 @@ def started(net: Network, rule: Optimiser, position: Position) -> State:
     hold the rule's eps, or where a borrowed optimiser is not for it.
     """
     _check_eps(net.layers[0].w.dtype, rule)
-    fresh = tuple(
-        tuple(Layer(*(torch.full_like(t, fill) for t in layer)) for layer in net.layers) for _, fill in rule.slots
-    )
+    vector = vector_of(net.layers)
+    if vector is not None:
+        fresh = tuple(layers_in(torch.full_like(vector, fill), net.layers) for _, fill in rule.slots)
+    else:
+        fresh = tuple(
+            tuple(Layer(*(torch.full_like(t, fill) for t in layer)) for layer in net.layers) for _, fill in rule.slots
+        )
     state = state_of(net, fresh, rule)
     if state.borrowed is not None:
         state.borrowed.check(net.parameters())

@@ -18,6 +18,7 @@ FLOORS = [
     {"randomness", "checks", "pickling", "threads", "wide", "many"},
     {"choices", "factors", "dropout", "clipping", "penalties"},
     {"equations", "trace", "activations", "initialisers", "labels", "parameters", "schedules", "splitting", "updates"},
+    {"vector"},
     {"adam", "borrowed", "costs"},
     {"network", "optimisers"},
     {"recipe", "state", "sequential"},

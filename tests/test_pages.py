@@ -33,6 +33,7 @@ PAGES = {  # and what they need besides the package
     "docs/guide.md": (),
     "docs/exercises.md": (),
     "docs/arrays.md": (),
+    "docs/sklearn.md": (),
     "docs/deploy.md": ("onnxruntime", "onnxscript", "tensorboard"),
 }
 

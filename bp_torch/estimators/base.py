@@ -19,7 +19,7 @@ from bp_torch.activations import Activation
 from bp_torch.costs import Cost
 from bp_torch.estimators import choices, lbfgs, stochastic
 from bp_torch.estimators.examples import HeldOut, Task, activations, tensor_of
-from bp_torch.estimators.weights import DTYPES, Arrays, arrays_of, drawn, layers_of
+from bp_torch.estimators.weights import DTYPES, Arrays, arrays_of, drawn, layers_of, together
 from bp_torch.network import Network
 from bp_torch.penalties import penalty
 from bp_torch.schedules import Schedule
@@ -275,7 +275,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC)
             )
             self._optimizer = stochastic.Kept(rule, float("nan") if isinstance(rate, Schedule) else float(rate))
         self.n_iter_ = 0
-        net = self._network(dtype, device)
+        net = together(self._network(dtype, device))
         self.coefs_, self.intercepts_ = arrays_of(net.layers)
         return stochastic.epochs(self, net, task, incremental)
 

@@ -1,6 +1,7 @@
 """coefs_ and intercepts_, as scikit-learn has them, and the network they are: w of a layer is coef transposed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,10 @@ from numpy.typing import NDArray
 
 from bp_torch.activations import Activation
 from bp_torch.estimators.examples import tensor_of
+from bp_torch.network import Network
 from bp_torch.trace import Layer
+from bp_torch.training.flat import FEW
+from bp_torch.vector import layers_in
 
 Array = NDArray[np.floating]
 Arrays = list[Array]
@@ -44,6 +48,13 @@ def layers_of(
             (np.asarray(coef).T, np.asarray(intercept)) for coef, intercept in zip(coefs, intercepts, strict=True)
         )
     )
+
+
+def together(net: Network) -> Network:
+    """The network in one vector, if it is small: its rule then changes it at once (see `training.flat`)."""
+    if sum(t.numel() for t in net.parameters()) > FEW:
+        return net
+    return replace(net, layers=layers_in(torch.cat([t.flatten() for t in net.parameters()]), net.layers))
 
 
 def arrays_of(layers: Sequence[Layer]) -> tuple[Arrays, Arrays]:

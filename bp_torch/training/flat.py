@@ -12,48 +12,52 @@ from torch import Tensor
 
 from bp_torch import many
 from bp_torch.state import State
-from bp_torch.trace import Layer
 from bp_torch.training.plan import Plan
+from bp_torch.vector import layers_in, vector_of
 
 FEW = 1 << 16  # elements: from about there on, the memory takes longer than the calls
 
 
 class Flat(NamedTuple):
-    """state: as the one it was made of, but in these vectors: the parameters, then each slot. tensors: all of it."""
+    """state: as the one it was made of, but in these vectors: the parameters, then each slot.
+
+    own, copies: the tensors that did not lie in a vector, and where they now do.
+    """
 
     state: State
     vectors: tuple[Tensor, ...]
-    tensors: list[Tensor]
+    own: list[Tensor]
+    copies: list[Tensor]
 
 
 def flat(state: State, plan: Plan) -> Flat | None:
-    """Memory for a state; None where its parameters are many, or don't all change by one rule alone."""
+    """A state in vectors; None where its parameters are many, or don't all change by one rule alone."""
     parameters = state.net.parameters()
     count = sum(t.numel() for t in parameters)
     alike = len(plan.rules) == 1 and not plan.is_plain and plan.max_norm is None and state.borrowed is None
     if not alike or count > FEW:
         return None
-    vectors = tuple(parameters[0].new_empty(count) for _ in range(1 + len(state.slots)))
-    layers, *slots = (_layers_in(vector, state.net.layers) for vector in vectors)
-    there = State(replace(state.net, layers=layers), tuple(slots))
-    return Flat(there, vectors, _tensors_of(there))
-
-
-def _tensors_of(state: State) -> list[Tensor]:
-    return [t for layer in state.layers() for t in layer]
-
-
-def _layers_in(vector: Tensor, like: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    parts = iter(vector.split([t.numel() for layer in like for t in layer]))
-    return tuple(Layer(*(next(parts).view(t.shape) for t in layer)) for layer in like)
+    vectors, own, copies, parts = [], [], [], []
+    for layers in (state.net.layers, *state.slots):
+        vector = vector_of(layers)
+        if vector is None:
+            vector = parameters[0].new_empty(count)
+            parts.append(layers_in(vector, layers))
+            own += [t for layer in layers for t in layer]
+            copies += [t for layer in parts[-1] for t in layer]
+        else:
+            parts.append(layers)
+        vectors.append(vector)
+    return Flat(State(replace(state.net, layers=parts[0]), tuple(parts[1:])), tuple(vectors), own, copies)
 
 
 @contextmanager
-def held(state: State, there: Flat) -> Iterator[State]:
-    """The state with its values in the vectors; afterwards they are where they were."""
-    own = _tensors_of(state)
-    many.copy(there.tensors, own)
+def held(there: Flat) -> Iterator[State]:
+    """The state in its vectors, with the values of now; afterwards its own tensors have those of then."""
+    if there.own:
+        many.copy(there.copies, there.own)
     try:
         yield there.state
     finally:
-        many.copy(own, there.tensors)
+        if there.own:
+            many.copy(there.own, there.copies)

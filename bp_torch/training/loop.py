@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import torch
 
-from bp_torch import checks, sparse
+from bp_torch import checks, many, sparse
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
 from bp_torch.given import Given
 from bp_torch.labels import right
@@ -168,12 +168,13 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
             began = time.perf_counter()
             steps, rates, totals = next(of_epochs)
             counted = totals.cumsum(0)  # over the batches so far: examples, or their weights
-        done = first
+        done, norms = first, list[float]()
         while done < batches:
             until = min(batches, (done // part + 1) * part)
             with computing(engine.threads, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                 total += engine.run(steps.part(done, until, recipe.batch_size))
-                finite = math.isfinite(total) and (until < batches or is_finite(net))
+                norms = _norms(net) if until == batches else []
+                finite = math.isfinite(total) and (math.isfinite(sum(norms)) or is_finite(net))
             if job.state.borrowed is not None:
                 rates[done:until] = job.state.borrowed.lr  # which may have been changed since the last record
             done, seconds = until, seconds + time.perf_counter() - began
@@ -189,7 +190,7 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
             if done < batches:
                 examples = done * recipe.batch_size
                 position = Position(epoch, done, total, seconds, job.state.slots, taken)
-                cost, of_weights = total / counted[done - 1].item(), _penalty(job)
+                cost, of_weights = total / counted[done - 1].item(), _penalty(job, _norms(net))
                 rate = rates[done - 1].item()
                 yield Record(
                     epoch, cost + of_weights, None, None, seconds, examples / seconds, position, rate, of_weights
@@ -208,13 +209,21 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
                 stacklevel=2,
             )
         position = Position(epoch + 1, slots=job.state.slots, taken=taken)
-        mean, of_weights = total / counted[-1].item(), _penalty(job)
+        mean, of_weights = total / counted[-1].item(), _penalty(job, norms)
         rate = rates[-1].item()
         yield Record(epoch, mean + of_weights, cost, accuracy, seconds, m / seconds, position, rate, of_weights)
 
 
-def _penalty(job: Job) -> float:
-    return penalty((w for w, _ in job.state.net.layers), job.plan.l2, job.plan.l1)
+@torch.inference_mode()
+def _norms(net: Network) -> list[float]:
+    """√Σ w² and √Σ b² of each layer in turn, in float64; the host waits for a device once."""
+    return many.norms(net.parameters(), 2, torch.float64).tolist()
+
+
+def _penalty(job: Job, norms: list[float]) -> float:
+    """As `penalty` has it; that of squares by the norms, which are known."""
+    of_squares = job.plan.l2 / 2 * sum(norm * norm for norm in norms[::2])
+    return of_squares + penalty((w for w, _ in job.state.net.layers), 0, job.plan.l1)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ A test holds it equal to the textbook step, which takes `Network.gradients` and 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -83,8 +82,8 @@ def step(
     swept = partial(sweep_of, net, plan, of.factor, of.kept, passes, feedback, lean)
     trace, gradients = gradients_of(net, batch, plan, of, swept, lean)
     if vectors:
-        of_layers = sorted(gradients, key=itemgetter(0))
-        g = torch.cat([t.reshape(-1) for _, gradient in of_layers for t in gradient])
+        of_layers = list(gradients)  # from the last layer to the first
+        g = torch.cat([t.reshape(-1) for _, gradient in reversed(of_layers) for t in gradient])
         changed = plan.rules[0].optimiser.update(vectors[0], g, *vectors[1:], *of.of_rules[0])
         for vector, value in zip(vectors, changed, strict=True):
             vector.copy_(value)

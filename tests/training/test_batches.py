@@ -39,9 +39,9 @@ def test_the_order_is_drawn_or_as_it_stands_or_a_functions() -> None:
     assert order_of(lambda epoch, m: [(epoch + k) % m for k in range(m)], 4, 0, 2).tolist() == [2, 3, 0, 1]
 
 
-@pytest.mark.parametrize("given", [[0, 1, 1], [0, 1], [0, 1, 3], [0, 1, -1], [[0, 1, 2]]], ids=str)
+@pytest.mark.parametrize("given", [[0, 1], [0, 1, 3], [0, 1, -1], [[0, 1, 2]]], ids=str)
 def test_a_function_that_gives_no_order_is_refused(given: Any) -> None:
-    with pytest.raises(ValueError, match="shuffle must give each index from 0 to 2 once, and for epoch 5 it does not"):
+    with pytest.raises(ValueError, match="shuffle must give 3 indices from 0 to 2, and for epoch 5 it does not"):
         order_of(lambda epoch, m: given, 3, 0, 5)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -50,9 +50,13 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
     vectors = flat(job.state, job.plan) if passes is None and x.layout == torch.strided else None
 
     # What a borrowed optimiser keeps is used outside, where a tensor of the inference mode can't be changed in place.
-    @torch.inference_mode(job.state.borrowed is None or any(t.is_inference() for t in net.parameters()))
-    @torch.no_grad()  # which inference_mode(False) undoes
+    inference = job.state.borrowed is None or any(t.is_inference() for t in net.parameters())
+
     def run(given: Steps) -> float:
+        with torch.inference_mode(inference), nullcontext() if inference else torch.no_grad():
+            return steps_of(given)
+
+    def steps_of(given: Steps) -> float:
         total: Tensor | float = 0.0
         with products_in(job.recipe.precision, x.dtype), _at_hand(job, vectors) as at_hand:
             for chunk, taken in steps(at_hand, x, passes, given, vectors=vectors):
@@ -74,7 +78,7 @@ def _at_hand(job: Job, vectors: Flat | None) -> Iterator[Job]:
         with by_columns(job) as held_by_columns:
             yield held_by_columns
     else:
-        with held(job.state, vectors) as state:
+        with held(vectors) as state:
             yield job._replace(state=state)
 
 
