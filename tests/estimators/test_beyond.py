@@ -50,7 +50,11 @@ def _slope(z: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
 SINE = bp.Activation("sine", _bent, _slope)
 
 
-@pytest.mark.parametrize("activation", ["gelu", "sigmoid", ["tanh", "relu"], (SINE, "logistic"), SINE], ids=str)
+@pytest.mark.parametrize(
+    "activation",
+    ["gelu", "sigmoid", ["tanh", "relu"], (SINE, "logistic"), SINE],
+    ids=["one", "sigmoid", "list", "own and theirs", "own"],
+)
 def test_activations_one_for_all_or_one_a_layer(activation: Any) -> None:
     model = MLPClassifier(activation=activation, **SMALL).fit(X, Y)
     names = [f.name for f in model.network_.activations]
