@@ -17,10 +17,10 @@ def layers_in(vector: Tensor, like: Sequence[Layer]) -> tuple[Layer, ...]:
 def vector_of(layers: Sequence[Layer]) -> Tensor | None:
     """The vector (count,) that the layers lie in; None where they don't."""
     tensors = [t for layer in layers for t in layer]
-    first, place = tensors[0], tensors[0].storage_offset()
+    first, count = tensors[0], 0
     for t in tensors:
-        together = t.untyped_storage().data_ptr() == first.untyped_storage().data_ptr() and t.storage_offset() == place
-        if not together or not t.is_contiguous():
+        behind = t.storage_offset() == first.storage_offset() + count and t.is_contiguous()
+        if not behind or t.untyped_storage()._cdata != first.untyped_storage()._cdata:
             return None
-        place += t.numel()
-    return torch.as_strided(first, (sum(t.numel() for t in tensors),), (1,))
+        count += t.numel()
+    return torch.as_strided(first, (count,), (1,))

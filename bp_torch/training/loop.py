@@ -217,7 +217,7 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
 @torch.inference_mode()
 def _norms(net: Network) -> list[float]:
     """√Σ w² and √Σ b² of each layer in turn, in float64; the host waits for a device once."""
-    return many.norms(net.parameters(), 2, torch.float64).tolist()
+    return many.norms(net.parameters(), 2, torch.float64).cpu().tolist()
 
 
 def _penalty(job: Job, norms: list[float]) -> float:
