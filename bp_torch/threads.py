@@ -7,7 +7,7 @@ hundreds of times as long as a small computation does.
 import ctypes
 import os
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
 from threading import Lock
 from typing import Any, TypeVar
@@ -112,25 +112,14 @@ def alone(key: Hashable) -> Iterator[None]:
             _held.pop(key, None)
 
 
-_pools: dict[int | None, Callable[[int], int]] = {}
-
-
-def end_before_fork(library: ctypes.CDLL) -> None:
-    """Ends the threads of this library's OpenMP before each fork of the process; the next computation starts them anew.
+def _end_pool() -> None:
+    """Ends the threads of torch's OpenMP before each fork of the process; the next computation starts them anew.
 
     They would not be there in the child, and GNU's OpenMP waits for them for ever. Others see to it themselves.
     """
-    with suppress(AttributeError):
-        pause = library.omp_pause_resource_all
-        pause.argtypes, pause.restype = [ctypes.c_int], ctypes.c_int
-        _pools.setdefault(ctypes.cast(pause, ctypes.c_void_p).value, pause)
+    _runtime.omp_pause_resource_all(1)  # softly: settings are kept
 
 
-def _end_pools() -> None:
-    for pause in _pools.values():
-        pause(1)  # omp_pause_soft: settings are kept
-
-
-end_before_fork(_runtime)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_end_pools)
+if hasattr(os, "register_at_fork") and hasattr(_runtime, "omp_pause_resource_all"):
+    _runtime.omp_pause_resource_all.argtypes, _runtime.omp_pause_resource_all.restype = [ctypes.c_int], ctypes.c_int
+    os.register_at_fork(before=_end_pool)

@@ -55,7 +55,7 @@ def build(code: str, threads: int) -> ctypes.CDLL:
 
 @lru_cache(maxsize=256)
 def _built(code: str, cxx: str, parallel: bool) -> ctypes.CDLL:
-    flags = (*FLAGS, "-fopenmp") if parallel else FLAGS
+    flags = (*FLAGS, "-DTHREADS", "-pthread") if parallel else FLAGS
     macros = _macros(cxx, flags)
     if "__AVX512F__" in macros and "__clang__" not in macros:
         flags += ("-mprefer-vector-width=512",)

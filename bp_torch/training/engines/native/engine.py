@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bp_torch.threads import alone, end_before_fork
+from bp_torch.threads import alone
 from bp_torch.training.engines.native import compressed, source
 from bp_torch.training.engines.native.build import build, compiler
 from bp_torch.training.job import Job, Run, Steps
@@ -114,10 +114,7 @@ def native(job: Job) -> Run:
 
 def _library(code: str, threads: int) -> ctypes.CDLL:
     with alone(code):  # of several threads that need a library, one compiles it
-        library = build(code, threads)
-    if threads > 1:
-        end_before_fork(library)
-    return library
+        return build(code, threads)
 
 
 def _function(library: ctypes.CDLL, m: int) -> Any:

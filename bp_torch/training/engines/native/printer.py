@@ -206,7 +206,7 @@ class Printer:
                 self._value[node] = f"t{k}"
         clear = [f"  clear<{columns}>({to} + i * pad({columns}));" for to in written]
         if update.sums is None:
-            self.lines += [*_rows(rows), *_elements(f"0; j < pad({columns})", lines), *clear, "}"]
+            self.lines += [*_rows(rows), *_elements(f"0; j < pad({columns})", lines), *clear, "}", "meet();"]
         else:
             head, loop = "[=](int i, int first, const real* sums) {", _elements("first; j < first + W", lines)
             last = [f"  if (first + W > {columns}) {{", *(f"  {line}" for line in clear), "  }"]
@@ -249,6 +249,7 @@ class Printer:
             *_elements(f"0; j < pad({columns})", [f"{name}[{at} + j] = {element};" for name, element in writes]),
             *(f"  clear<{columns}>({name} + {at});" for name in dict.fromkeys(name for name, _ in writes)),
             "}",
+            "meet();",
         ]
         self._loop = _Loop(start, len(self.lines), (rows, columns), writes)
 
@@ -295,13 +296,13 @@ class Printer:
         rows, columns = shape_of(_node(node.args[0]))
         self._check(all(user.op == "output" for user in node.users), "a sum over all examples before the last one")
         self.lines += [
-            "#pragma omp single",
-            "{",
+            "if (is_first()) {",
             "  double sum = 0;",
             f"  for (int i = 0; i < {rows}; i++)",
             f"    for (int j = 0; j < {columns}; j++) sum += {self._typed(node.args[0], self._dtype, rows, columns)};",
             "  cost += sum;",
             "}",
+            "meet();",
         ]
         self._release(node)
 
@@ -324,7 +325,7 @@ class Printer:
             self._check(dimensions == 2, "a sum over another dimension")
             at = "j"
             outer, inner = _columns(columns), f"for (int i = 0; i < {rows}; i++)"
-        self.lines += [*outer, "  real sum = 0;", f"  {inner} sum += {text};", f"  {to}[{at}] = sum;", "}"]
+        self.lines += [*outer, "  real sum = 0;", f"  {inner} sum += {text};", f"  {to}[{at}] = sum;", "}", "meet();"]
         self._release(node)
 
     def _softmax(self, node: Node) -> None:
@@ -441,13 +442,11 @@ class Printer:
 
 
 def _rows(rows: int) -> Iterator[str]:
-    yield "#pragma omp for schedule(static)"
-    yield f"for (int i = 0; i < {rows}; i++) {{"
+    yield f"SHARED(i, {rows}) {{"
 
 
 def _columns(columns: int) -> Iterator[str]:
-    yield "#pragma omp for schedule(static)"
-    yield f"for (int j = 0; j < {columns}; j++) {{"
+    yield f"SHARED(j, {columns}) {{"
 
 
 def _dims(node: Node) -> tuple[int, ...]:

@@ -3,9 +3,7 @@
 // Matrices are row by row, and a row is padded with zeros to whole lines of the cache, `pad(columns)` elements. A tile of the
 // result is kept in registers while the product's inner dimension runs past it, after K. Goto and R. van de Geijn,
 // "Anatomy of High-Performance Matrix Multiplication" (2008); the dot form needs no packing, as both rows run along k.
-// `real` is defined by whoever includes this. With OpenMP, each product is shared among the threads of the region.
-
-#include <cstdint>
+// `real` is defined by whoever includes this. Each product is shared among the threads of the team: see team.h.
 
 #if defined(__AVX512F__)  // 32 registers of 64 bytes
 constexpr int BYTES = 64, DOT_I = 5, DOT_J = 5, OUTER_I = 6, OUTER_V = 4;
@@ -41,7 +39,7 @@ constexpr int vectors(int64_t columns, int panel) {  // in this panel
   return panel + 1 < panels(columns) ? OUTER_V : (pad(columns) - panel * P) / W;
 }
 constexpr int part_of(int rows, int panels) {  // how many rows of a panel's product a thread takes
-#if defined(_OPENMP)
+#if defined(THREADS)
   const int parts = (3 + panels) / panels, part = (rows + parts - 1) / parts;
   return part < 8 * OUTER_I ? rows < 8 * OUTER_I ? rows : 8 * OUTER_I : (part + OUTER_I - 1) / OUTER_I * OUTER_I;
 #else
@@ -146,9 +144,9 @@ template <int M, int N, int K, bool TRANSPOSED> INLINE void product_outer(const 
   constexpr bool packed = TRANSPOSED || M >= 4 * OUTER_I;  // below that, the copy costs more than it saves
   constexpr int part = part_of(M, panels(N));
   alignas(BYTES) real panel[packed ? PANEL_ROWS * P : 1];
-#pragma omp for schedule(static) collapse(2)
-  for (int p = 0; p < panels(N); p++)
-    for (int first = 0; first < M; first += part)
+  constexpr int parts = (M + part - 1) / part;
+  SHARED(each, panels(N) * parts) {
+    const int p = each / parts, first = each % parts * part;
       for (int k = 0; k < K; k += PANEL_ROWS) {
         const int V = vectors(N, p), rows = K - k < PANEL_ROWS ? K - k : PANEL_ROWS;
         const real *as = a + k, *bs = TRANSPOSED ? b + p * P * ldb + k : b + k * ldb + p * P;
@@ -163,6 +161,8 @@ template <int M, int N, int K, bool TRANSPOSED> INLINE void product_outer(const 
           if (i < first + part)
             outer_rows<M % OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
       }
+  }
+  meet();
 }
 
 // c (M, N) = a (M, K) b (K, N)
@@ -176,14 +176,16 @@ template <int M, int N, int K> static void product_nt(const real* a, const real*
   constexpr int64_t outer = M * (pad(N) / W) * int64_t(K) + pad(N) * pad(K), dot = int64_t(M) * N * (pad(K) / W + 4);
   if constexpr (outer < dot) return product_outer<M, N, K, true>(a, b, c);
   constexpr int64_t ldk = pad(K), ldc = pad(N);
-#pragma omp for schedule(static)
-  for (int j = 0; j < N; j += DOT_J)
+  SHARED(tile, (N + DOT_J - 1) / DOT_J) {
+    const int j = tile * DOT_J;
     for (int64_t k = 0; k < ldk; k += K_BLOCK) {
       const int64_t block = ldk - k < K_BLOCK ? ldk - k : K_BLOCK;
       if (j + DOT_J <= N) dot_rows<M, DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
       else if constexpr (N % DOT_J > 0)
         dot_rows<M, N % DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
     }
+  }
+  meet();
 }
 
 constexpr bool packs(int M, int K) { return K >= 32 && M >= 4 * OUTER_I; }
@@ -197,8 +199,8 @@ template <int M, int N, int K, typename Each, typename... Matrices>
 INLINE void tiles_tn(const real* a, const real* b, real* scratch, Each each, Matrices... changed) {
   constexpr bool packed = packs(M, K), far = sizeof...(changed) * M * pad(N) * sizeof(real) >= 1 << 20;  // in the third cache
   if constexpr (packed) {
-#pragma omp for schedule(static)
-    for (int p = 0; p < panels(N); p++) pack(K, vectors(N, p), b + p * P, pad(N), scratch + (int64_t)p * K * P);
+    SHARED(p, panels(N)) pack(K, vectors(N, p), b + p * P, pad(N), scratch + (int64_t)p * K * P);
+    meet();
   }
   const auto rows = [=](auto I, int i) {
     for (int p = 0; p < panels(N); p++) {
@@ -213,11 +215,12 @@ INLINE void tiles_tn(const real* a, const real* b, real* scratch, Each each, Mat
       each(I, V, sum, i, p * P);
     }
   };
-#pragma omp for schedule(static)
-  for (int i = 0; i < M; i += OUTER_I) {
+  SHARED(tile, (M + OUTER_I - 1) / OUTER_I) {
+    const int i = tile * OUTER_I;
     if (i + OUTER_I <= M) rows(Size<OUTER_I>{}, i);
     else if constexpr (M % OUTER_I > 0) rows(Size<M % OUTER_I>{}, i);
   }
+  meet();
 }
 
 // c (M, N) += a (K, M)ᵀ b (K, N)

@@ -37,16 +37,14 @@ constexpr int64_t most(std::initializer_list<int64_t> values) {
   return found;
 }
 
-// rows of x, of N elements each, one after the other, into padded rows
+// rows of x, of N elements each, one after the other, into padded rows; who gathers, meets the others afterwards
 template <int M, int N> static void gather(const real* x, const int64_t* order, real* out) {
-#pragma omp for schedule(static)
-  for (int i = 0; i < M; i++) memcpy(out + i * pad(N), x + order[i] * N, N * sizeof(real));
+  SHARED(i, M) memcpy(out + i * pad(N), x + order[i] * N, N * sizeof(real));
 }
 
 // numbers of x, one after the other, into a row
 template <int M> static void gather(const real* x, const int64_t* order, real* out) {
-#pragma omp for schedule(static)
-  for (int i = 0; i < M; i++) out[i] = x[order[i]];
+  SHARED(i, M) out[i] = x[order[i]];
 }
 
 template <int M, int N> INLINE void prefetch(const real* x, const int64_t* order) {
@@ -58,12 +56,13 @@ template <int M, int N> INLINE void prefetch(const real* x, const int64_t* order
 // Σ_i delta_i: then(0, j, sums) gets the vector from column j on, as in product_tn
 template <int M, int N, typename Then, typename... Matrices>
 static void sum_rows(const real* delta, Then then, Matrices...) {
-#pragma omp for schedule(static)
-  for (int j = 0; j < N; j += W) {
+  SHARED(vector, (N + W - 1) / W) {
+    const int j = vector * W;
     vec sums = {};
     for (int i = 0; i < M; i++) sums += load(delta + i * pad(N) + j);
     then(0, j, (const real*)&sums);
   }
+  meet();
 }
 
 // b += factor Σ_i delta_i
@@ -83,8 +82,7 @@ template <int N> INLINE real largest(const real* row) {
 
 // shifts (2, M): its first row becomes each row's largest z plus ln Σ exp(z − the largest), which log_softmax subtracts
 template <int M, int N> static void softmax(const real* z, real* a, real* shifts) {
-#pragma omp for schedule(static)
-  for (int i = 0; i < M; i++) {
+  SHARED(i, M) {
     const real *from = z + i * pad(N), most = largest<N>(from);
     real* to = a + i * pad(N);
     real sum = 0;
@@ -96,14 +94,17 @@ template <int M, int N> static void softmax(const real* z, real* a, real* shifts
     shifts[i] = most;
     shifts[pad(M) + i] = sum;
   }
-#pragma omp for schedule(static)
-  for (int first = 0; first < M; first += 64)
+  meet();
+  SHARED(part, (M + 63) / 64) {
+    const int first = part * 64;
 #pragma GCC ivdep
     for (int i = first; i < (first + 64 < M ? first + 64 : M); i++) shifts[i] += log(shifts[pad(M) + i]);
+  }
+  meet();
 }
 
 template <int M, int N> static void log_softmax(const real* z, const real* shifts, real* out) {
-#pragma omp for schedule(static)
-  for (int i = 0; i < M; i++)
+  SHARED(i, M)
     for (int j = 0; j < N; j++) out[i * pad(N) + j] = z[i * pad(N) + j] - shifts[i];
+  meet();
 }

@@ -29,7 +29,8 @@ from bp_torch.training.job import Job
 from bp_torch.training.plan import Plan, numbers_table
 from bp_torch.training.step import Batch, batch_cost, step
 
-HEADERS = [Path(__file__).with_name(name) for name in ("products.h", "rows.h", "zeros.h")]
+HEADERS = [Path(__file__).with_name(name) for name in ("team.h", "products.h", "rows.h")]
+ZEROS = Path(__file__).with_name("zeros.h")
 REAL = {torch.float32: "float", torch.float64: "double"}
 ELEMENTS = 1_000_000  # in a record: above that, its tensors have no memory
 KEPT = 64  # sources, and steps
@@ -119,7 +120,7 @@ def _of_kind(kind: Kind, ms: tuple[int, ...], skips: bool) -> str:
     except UnprintableError as error:
         raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
     compress = [COMPRESS.replace("INPUTS", str(kind.sizes[0]))] * skips
-    return "\n".join([f"typedef {REAL[kind.dtype]} real;", *_headers()[: 2 + skips], *compress, *printed])
+    return "\n".join([f"typedef {REAL[kind.dtype]} real;", *_headers(skips), *compress, *printed])
 
 
 COMPRESS = """
@@ -129,8 +130,8 @@ extern "C" void compress(const real* x, int64_t rows, uint64_t* bits, real* valu
 
 
 @cache
-def _headers() -> list[str]:
-    return [header.read_text(encoding="utf-8") for header in HEADERS]
+def _headers(skips: bool) -> list[str]:
+    return [header.read_text(encoding="utf-8") for header in [*HEADERS, *[ZEROS] * skips]]
 
 
 def by_columns(kind: Kind) -> range:
@@ -248,13 +249,15 @@ extern "C" double run_{m}({also} examples, const real* targets, const real* coun
   using namespace step_{m};
 {pointers}{printer.memory.pointers}
   double cost = 0;
-#pragma omp parallel num_threads(threads)
+  together(threads, [=, &cost] {{
   for (int64_t batch = 0; batch < batches; batch++) {{
 {scalars}{weights}    gather{of}<{m}, {n_in}>(examples, order + batch * {m}, x{more});
     gather<{m}, {n_out}>(targets, order + batch * {m}, y);
+    meet();
     if (batch + 1 < batches) prefetch{of}<{m}, {n_in}>(examples, order + (batch + 1) * {m});
 {body}
   }}
+  }});
   return cost;
 }}"""
 

@@ -95,9 +95,8 @@ template <int I, int K> INLINE int expand(int j, const uint64_t* const* bits, co
 // the batch's rows (M, K), and for each group its columns: see `places`
 template <int M, int K> static void gather_active(const Rows* from, const int64_t* order, real* x, real* lists) {
   int32_t* active = (int32_t*)lists;
-#pragma omp for schedule(static)
-  for (int g = 0; g < groups(M); g++)
-    with_group<M>(g, [=](auto I, int g, int first) {
+  SHARED(group, groups(M))
+    with_group<M>(group, [=](auto I, int g, int first) {
       const uint64_t* bits[I.value];
       const real* values[I.value];
       for (int i = 0; i < I.value; i++) {
@@ -161,18 +160,17 @@ CONTRACTED static void active_update(int n, const int32_t* list, const real* x, 
 
 // z (M, N) = x (M, K) w, with w (K, N)
 template <int M, int N, int K> static void product_active(const real* x, const real* active, const real* w, real* z) {
-#pragma omp for schedule(static) collapse(2)
-  for (int block = 0; block < blocks(N); block++)
-    for (int g = 0; g < groups(M); g++) {
-      const int at = block * BLOCK * W, left = (pad(N) - at) / W;
-      with_group<M>(g, [=](auto I, int g, int first) {
-        with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
-          const int32_t *starts = columns_of<K>(active, g), *list = starts + words(K) + 1;
-          active_tile<I.value, V.value>(starts[words(K)], list, x + first * pad(K), pad(K), w + at, pad(N),
-                                        z + first * pad(N) + at);
-        });
+  SHARED(tile, blocks(N) * groups(M)) {
+    const int at = tile / groups(M) * BLOCK * W, left = (pad(N) - at) / W;
+    with_group<M>(tile % groups(M), [=](auto I, int g, int first) {
+      with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+        const int32_t *starts = columns_of<K>(active, g), *list = starts + words(K) + 1;
+        active_tile<I.value, V.value>(starts[words(K)], list, x + first * pad(K), pad(K), w + at, pad(N),
+                                      z + first * pad(N) + at);
       });
-    }
+    });
+  }
+  meet();
 }
 
 // adds Σ_x x_k δ_x, for the columns k of some words and the vectors of neurons from `at` on, to c, which begins at column base
@@ -190,33 +188,31 @@ INLINE void add_active(int word, int end, int at, const real* x, const real* act
 // w (K, N) += xᵀ δ
 template <int M, int N, int K> static void update_active(const real* x, const real* active, const real* delta, real* w) {
   constexpr int span = groups(M) > 2 ? 1 : words(K);  // what is changed by several groups stays in the first cache
-#pragma omp for schedule(static) collapse(2)
-  for (int block = 0; block < blocks(N); block++)
-    for (int word = 0; word < words(K); word += span) {
-      const int at = block * BLOCK * W, left = (pad(N) - at) / W;
-      with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
-        add_active<M, N, K, V.value>(word, word + span, at, x, active, delta, w + at, pad(N), 0);
-      });
-    }
+  constexpr int spans = (words(K) + span - 1) / span;
+  SHARED(tile, blocks(N) * spans) {
+    const int at = tile / spans * BLOCK * W, left = (pad(N) - at) / W, word = tile % spans * span;
+    with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+      add_active<M, N, K, V.value>(word, word + span, at, x, active, delta, w + at, pad(N), 0);
+    });
+  }
+  meet();
 }
 
 // xᵀ δ (K, N), of which no more than a tile lies in memory: then(k, j, sums) gets input k's vector from neuron j on
 template <int M, int N, int K, typename Then, typename... Matrices>
 static void update_active(const real* x, const real* active, const real* delta, Then then, Matrices... changed) {
   constexpr bool far = sizeof...(changed) * K * pad(N) * sizeof(real) >= 1 << 20;  // in the third cache
-#pragma omp for schedule(static) collapse(2)
-  for (int block = 0; block < blocks(N); block++)
-    for (int word = 0; word < words(K); word++) {
-      const int at = block * BLOCK * W, left = (pad(N) - at) / W;
-      with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
-        alignas(BYTES) real tile[64 * V.value * W] = {};
-        const int base = word * 64;
-        add_active<M, N, K, V.value>(word, word + 1, at, x, active, delta, tile, V.value * W, base);
-        for (int k = base; k < K && k < base + 64; k++)
-          for (int v = 0; v < V.value; v++) {
-            if constexpr (far) (__builtin_prefetch(changed + (k + 8) * pad(N) + at + v * W, 0, 2), ...);
-            then(k, at + v * W, tile + ((k - base) * V.value + v) * W);
-          }
-      });
-    }
+  SHARED(part, blocks(N) * words(K)) {
+    const int at = part / words(K) * BLOCK * W, left = (pad(N) - at) / W, word = part % words(K), base = word * 64;
+    with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+      alignas(BYTES) real tile[64 * V.value * W] = {};
+      add_active<M, N, K, V.value>(word, word + 1, at, x, active, delta, tile, V.value * W, base);
+      for (int k = base; k < K && k < base + 64; k++)
+        for (int v = 0; v < V.value; v++) {
+          if constexpr (far) (__builtin_prefetch(changed + (k + 8) * pad(N) + at + v * W, 0, 2), ...);
+          then(k, at + v * W, tile + ((k - base) * V.value + v) * W);
+        }
+    });
+  }
+  meet();
 }

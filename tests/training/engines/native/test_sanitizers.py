@@ -1,7 +1,7 @@
 """The printed C++ under the sanitizers of the compiler, and built for CPUs other than this one.
 
 A program of its own trains on what it makes up: every size of a tile, a panel and a ragged batch, on one to three
-threads. GNU's OpenMP is unknown to the thread sanitizer, so that a stand-in of POSIX threads takes its place there.
+threads.
 """
 
 import os
@@ -27,6 +27,7 @@ pytestmark = [
 Shape = tuple[list[int], int, int, str, bool]
 """Sizes, examples, batch size, rule; whether the inputs' zeros are skipped."""
 
+TEAM = "-DTHREADS", "-pthread"
 RAGGED = [1100, 70, 1, 33, 2]
 SHAPES = [
     ([3, 1, 2], 9, 4, "adam", False),
@@ -37,31 +38,6 @@ SHAPES = [
     (RAGGED, 71, 33, "adam", True),
     ([67, 1100, 3], 3, 1, "sgd", True),
 ]
-OPENMP = """
-#include <pthread.h>
-static thread_local int self, seen; static int count, passed; static pthread_barrier_t meet; static pthread_mutex_t one;
-struct work { void (*body)(void*); void* data; int number; };
-static void* begin(void* given) { auto w = (work*)given; self = w->number; seen = 0; w->body(w->data); return nullptr; }
-extern "C" int omp_get_thread_num() { return self; }
-extern "C" int omp_get_num_threads() { return count; }
-extern "C" void GOMP_barrier() { pthread_barrier_wait(&meet); }
-extern "C" bool GOMP_single_start() {
-  pthread_mutex_lock(&one);
-  bool first = seen++ == passed;
-  if (first) passed++;
-  pthread_mutex_unlock(&one);
-  return first;
-}
-extern "C" void GOMP_parallel(void (*body)(void*), void* data, unsigned threads, unsigned) {
-  pthread_t running[8]; work works[8];
-  count = threads; passed = 0; pthread_barrier_init(&meet, nullptr, count); pthread_mutex_init(&one, nullptr);
-  for (int k = 0; k < count; k++) {
-    works[k] = {body, data, k};
-    pthread_create(running + k, nullptr, begin, works + k);
-  }
-  for (int k = 0; k < count; k++) pthread_join(running[k], nullptr);
-}
-"""
 
 
 def program(job: Job, skips: bool) -> str:
@@ -140,7 +116,7 @@ def costs(folder: Path, code: str, *flags: str, threads: str = "1") -> list[floa
     (folder / "step.cpp").write_text(code, encoding="utf-8")
     kept = [flag for flag in build.FLAGS if flag not in ("-shared", "-fPIC")]
     subprocess.run([str(build.compiler()), *kept, "-O1", *flags, "step.cpp", "-o", "step"], cwd=folder, check=True)
-    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     found = []
     for count in threads:
         command = [str(folder / "step"), count]
@@ -161,14 +137,14 @@ each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 @each_shape
 def test_addresses_and_arithmetic_are_defined(tmp_path: Path, shape: Shape) -> None:
-    flags = "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fopenmp"
+    flags = "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *TEAM
     alone, *others = costs(tmp_path, step(shape), *flags, threads="123")
     assert others == [alone, alone]
 
 
 @each_shape
 def test_threads_do_not_race(tmp_path: Path, shape: Shape) -> None:
-    assert costs(tmp_path, step(shape) + OPENMP, "-fopenmp", "-fsanitize=thread", "-pthread", threads="23")
+    assert costs(tmp_path, step(shape), *TEAM, "-fsanitize=thread", threads="23")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86-64's")
