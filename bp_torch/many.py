@@ -8,7 +8,8 @@ from torch import Tensor
 
 def copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """Copies each of the values into the tensor of its place."""
-    torch._foreach_copy_(list(into), list(values))  # pyright: ignore[reportPrivateImportUsage]
+    if into:
+        torch._foreach_copy_(list(into), list(values))  # pyright: ignore[reportPrivateImportUsage]
 
 
 def norms(tensors: Sequence[Tensor], order: int = 2, dtype: torch.dtype | None = None) -> Tensor:

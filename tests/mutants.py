@@ -27,6 +27,7 @@ TESTS = [
     "tests/test_network.py",
     "tests/test_given.py",
     "tests/training/test_held_out.py",
+    "tests/estimators/test_equal.py",
 ]  # quick
 
 MUTANTS = [
@@ -53,6 +54,15 @@ MUTANTS = [
     ("z of a stack without b", "equations.py", "z.add_(b if b.ndim == 1 else b.unsqueeze(-2))", "z"),
     ("logits without their softmax", "sequential.py", "activations[-1] = chosen.output", "pass"),
     ("a module's options unseen", "sequential.py", "if _options(module) != _options(made) and", "if False and"),
+    ("Poisson's cost without y", "costs.py", "(a - y * z).sum(-1)", "(a - z).sum(-1)"),
+    ("steps before a run forgotten", "training/tables.py", "taken + (begin - 1) * batches", "(begin - 1) * batches"),
+    (
+        "an estimator's ε as torch has it",
+        "estimators/choices.py",
+        "eps * (1 - self.betas[1] ** t) ** -0.5",
+        "eps + 0 * t",
+    ),
+    ("a velocity of another rate", "estimators/stochastic.py", "velocity.mul_(kept.learning_rate / rate)", "pass"),
     ("Adam's mean without its correction", "adam.py", "rate / (1 - b1**t), (1", "rate + 0 * t, (1"),
     ("Nesterov's momentum as the plain one", "optimisers.py", "g + momentum * v if self.nesterov else v", "v"),
     ("weight decay on nothing", "updates.py", "g + decay * w if weight_decay else g", "g"),

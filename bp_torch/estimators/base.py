@@ -275,7 +275,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC)
             )
             self._optimizer = stochastic.Kept(rule, float("nan") if isinstance(rate, Schedule) else float(rate))
         self.n_iter_ = 0
-        net = together(self._network(dtype, device))
+        net = self._network_of(together(layers_of(self.coefs_, self.intercepts_, DTYPES[np.dtype(dtype)], device)))
         self.coefs_, self.intercepts_ = arrays_of(net.layers)
         return stochastic.epochs(self, net, task, incremental)
 

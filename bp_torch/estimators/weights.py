@@ -1,7 +1,6 @@
 """coefs_ and intercepts_, as scikit-learn has them, and the network they are: w of a layer is coef transposed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from bp_torch.activations import Activation
 from bp_torch.estimators.examples import tensor_of
-from bp_torch.network import Network
 from bp_torch.trace import Layer
 from bp_torch.training.flat import FEW
 from bp_torch.vector import layers_in
@@ -50,11 +48,12 @@ def layers_of(
     )
 
 
-def together(net: Network) -> Network:
-    """The network in one vector, if it is small: its rule then changes it at once (see `training.flat`)."""
-    if sum(t.numel() for t in net.parameters()) > FEW:
-        return net
-    return replace(net, layers=layers_in(torch.cat([t.flatten() for t in net.parameters()]), net.layers))
+def together(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers in one vector, if they are small: their rule then changes them at once (see `training.flat`)."""
+    tensors = [t for layer in layers for t in layer]
+    if sum(t.numel() for t in tensors) > FEW:
+        return layers
+    return layers_in(torch.cat([t.flatten() for t in tensors]), layers)
 
 
 def arrays_of(layers: Sequence[Layer]) -> tuple[Arrays, Arrays]:

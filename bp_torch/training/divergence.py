@@ -15,9 +15,9 @@ from bp_torch.training.job import Job, Steps
 @torch.inference_mode()
 def first_not_finite(job: Job, steps: Steps) -> tuple[int, int, str]:
     """Replays an epoch that failed, step by step, and says where: the batch (from 1), the layer, and what it was."""
-    with by_columns(job) as held:
-        net = held.state.net
-        for batch, (given, trace) in enumerate(replay(held, steps), start=1):
+    with by_columns(job) as state:
+        net = state.net
+        for batch, (given, trace) in enumerate(replay(job._replace(state=state), steps), start=1):
             for l, what, tensor in _in_order(net, trace, given.y):
                 if not tensor.isfinite().all():
                     return batch, l, what

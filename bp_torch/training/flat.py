@@ -48,16 +48,15 @@ def flat(state: State, plan: Plan) -> Flat | None:
         else:
             parts.append(layers)
         vectors.append(vector)
-    return Flat(State(replace(state.net, layers=parts[0]), tuple(parts[1:])), tuple(vectors), own, copies)
+    there = State(replace(state.net, layers=parts[0]), tuple(parts[1:])) if own else state
+    return Flat(there, tuple(vectors), own, copies)
 
 
 @contextmanager
 def held(there: Flat) -> Iterator[State]:
     """The state in its vectors, with the values of now; afterwards its own tensors have those of then."""
-    if there.own:
-        many.copy(there.copies, there.own)
+    many.copy(there.copies, there.own)
     try:
         yield there.state
     finally:
-        if there.own:
-            many.copy(there.own, there.copies)
+        many.copy(there.own, there.copies)

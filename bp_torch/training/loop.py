@@ -166,8 +166,7 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
         with computing(engine.threads, device), _memory_of_a_step(job, epoch, first):
             before = job.state.copy(before)
             began = time.perf_counter()
-            steps, rates, totals = next(of_epochs)
-            counted = totals.cumsum(0)  # over the batches so far: examples, or their weights
+            steps, rates, counted = next(of_epochs)
         done, norms = first, list[float]()
         while done < batches:
             until = min(batches, (done // part + 1) * part)

@@ -20,14 +20,14 @@ STEPS_AT_ONCE = 64
 
 
 class Table(NamedTuple):
-    """Of an epoch: its steps; η of each (batches,); and how much each batch counts (batches,).
+    """Of an epoch: its steps; η of each (batches,); and how much has counted by then (batches,).
 
-    totals: the examples of a batch, or the sum of their weights.
+    counted: over the batches up to each: the examples, or the sum of their weights.
     """
 
     steps: Steps
     rates: Tensor
-    totals: Tensor
+    counted: Tensor
 
 
 def tables(job: Job, epoch: int, taken: int) -> Iterator[Table]:
@@ -45,11 +45,12 @@ def tables(job: Job, epoch: int, taken: int) -> Iterator[Table]:
         orders = [order_of(recipe.shuffle, m, recipe.seed, epoch)] if counts is not None else []
         totals = sizes if counts is None else _summed(counts[orders[0]], recipe.batch_size)
         numbers = numbers_table(rates, totals.repeat(end - begin), job.plan, taken + (begin - 1) * batches)
+        counted = totals.cumsum(0)
         of_epochs = list(zip(numbers.split(batches), rates.split(batches), strict=True))
         for numbers_of_epoch, rates_of_epoch in of_epochs[epoch - begin : recipe.epochs + 1 - begin]:
             order = orders.pop() if orders else order_of(recipe.shuffle, m, recipe.seed, epoch)
             steps = Steps(order, numbers_of_epoch, job.keys(epoch) if job.plan.keys else no_keys)
-            yield Table(steps, rates_of_epoch, totals)
+            yield Table(steps, rates_of_epoch, counted)
             epoch += 1
 
 

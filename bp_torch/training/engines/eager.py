@@ -58,8 +58,8 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
 
     def steps_of(given: Steps) -> float:
         total: Tensor | float = 0.0
-        with products_in(job.recipe.precision, x.dtype), _at_hand(job, vectors) as at_hand:
-            for chunk, taken in steps(at_hand, x, passes, given, vectors=vectors):
+        with products_in(job.recipe.precision, x.dtype), by_columns(job) if vectors is None else held(vectors) as state:
+            for chunk, taken in steps(job._replace(state=state), x, passes, given, vectors=vectors):
                 outputs = [(trace.z[-1], trace.a[-1]) for _, trace in taken]
                 z, a = outputs[0] if len(outputs) == 1 else map(torch.cat, zip(*outputs, strict=True))
                 cost = batch_cost(net, Trace((a,), (z,)), chunk.y, chunk.weights)
@@ -72,25 +72,14 @@ def on(job: Job, x: Tensor, passes: Network | None) -> Run:
 
 
 @contextmanager
-def _at_hand(job: Job, vectors: Flat | None) -> Iterator[Job]:
-    """The job with its state where the steps are fastest."""
-    if vectors is None:
-        with by_columns(job) as held_by_columns:
-            yield held_by_columns
-    else:
-        with held(vectors) as state:
-            yield job._replace(state=state)
-
-
-@contextmanager
-def by_columns(job: Job) -> Iterator[Job]:
-    """The job with the first layer's weights, and what is kept for them, column by column in memory, if x is sparse.
+def by_columns(job: Job) -> Iterator[State]:
+    """The job's state; the first layer's weights, and what is kept for them, by columns in memory if x is sparse.
 
     A step then reads and changes whole stretches of memory, and no others. Afterwards all is as it was, with the values
     of then. A borrowed optimiser holds the tensors themselves, and they stay.
     """
     if job.data[0].layout == torch.strided or job.state.borrowed is not None:
-        yield job
+        yield job.state
         return
 
     def turned(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
@@ -100,7 +89,7 @@ def by_columns(job: Job) -> Iterator[Job]:
     net, slots, _ = job.state
     state = State(replace(net, layers=turned(net.layers)), tuple(map(turned, slots)))
     try:
-        yield job._replace(state=state)
+        yield state
     finally:
         for layer, changed in zip(job.state.layers(), state.layers(), strict=True):
             if changed.w is not layer.w:
