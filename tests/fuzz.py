@@ -262,7 +262,18 @@ def guided(reader: str, minutes: float) -> int:
     """The same check with inputs that atheris chooses by the lines they reach; it ends the process itself."""
     atheris = import_module("atheris")  # a tool of its own, which the suite does without
     check, seeds, _ = READERS[reader]
-    for module in ("idx", "table", "cells", "faults", "targets"):
+    for module in (
+        "idx",
+        "table",
+        "cells",
+        "quick",
+        "columns",
+        "kinds",
+        "fitting",
+        "preprocessing",
+        "faults",
+        "targets",
+    ):
         name = f"bp_torch.data.{module}"
         for value in vars(import_module(name)).values():
             if getattr(value, "__module__", "") == name and hasattr(value, "__code__"):

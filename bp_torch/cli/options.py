@@ -44,7 +44,7 @@ def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, d
             continue
         if default is not None:
             help_ = f"{help_.split(' (default')[0]} (default: {default})"
-        elif each.default not in (None, (), MISSING) and "default" not in help_:
+        elif each.default not in (None, (), "", MISSING) and "default" not in help_:
             help_ += f" (default: {each.default:g})" if kind is float else f" (default: {each.default})"
         if kind is bool:
             way = {"action": argparse.BooleanOptionalAction, "default": argparse.SUPPRESS}

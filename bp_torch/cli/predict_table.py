@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bp_torch.cli.messages import counted, figures
 from bp_torch.cli.streams import say
+from bp_torch.data.columns import Cells
 from bp_torch.data.preprocessing import Preprocessing
 from bp_torch.data.table import read_for
 from bp_torch.network import Network
@@ -26,10 +27,9 @@ def predict(trained: saved.Run, path: Path, out: Path | None) -> None:
             f"{trained.folder} was not trained on a table, or by a version that kept no columns: {path} can't be "
             "predicted"
         )
+    cells = read_for(path, fitted)
     if out is not None and out.is_file() and out.samefile(path):
         raise ValueError(f"--out names {path} itself: name another file")
-    cells = read_for(path, fitted)
-    y = fitted.target_of(cells) if fitted.target.name in cells.columns else None
     parts = (part.to(net.layers[0].w) for part in fitted.parts(cells))
     outputs = torch.cat([net.forward(part).a[-1].double().cpu() for part in parts])
     classes = quality.class_names(net, fitted.classes) if fitted.classes else None
@@ -37,16 +37,28 @@ def predict(trained: saved.Run, path: Path, out: Path | None) -> None:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(["row", "prediction", *(f"probability {name}" for name in classes or ())])
         lines.writerows(_lines(net, fitted, outputs))
-    told = f"{path}, {counted(cells.rows, 'row')}"
-    if y is not None:
-        found = quality.of_outputs(outputs, y, fitted.classes, fitted.target.scale)
-        first, more = figures(found, classes or (), fitted.target.name)
-        told = "\n  ".join([f"{told}: {first}", *more])
+    told = "\n  ".join([f"{path}, {counted(cells.rows, 'row')}", *_quality(fitted, cells, outputs)])
     if out is None:
         say(told)
     else:
         print(told)
         print(f"The predictions are in {out}")
+
+
+def _quality(fitted: Preprocessing, cells: Cells, outputs: Tensor) -> list[str]:
+    """How good the predictions are, in lines, by the rows that have the target; none where no row has."""
+    if fitted.target.name not in cells.columns:
+        return []
+    y = fitted.target_of(cells, strict=False)
+    known = y >= 0 if fitted.classes else y[:, 0].isfinite()
+    if not known.any():
+        return []
+    found = quality.of_outputs(outputs[known], y[known], fitted.classes, fitted.target.scale)
+    first, more = figures(found, fitted.classes or (), fitted.target.name)
+    count = int(known.sum())
+    what = "class that is known" if fitted.classes else "value"
+    of = "" if count == cells.rows else f"of the {counted(count, 'row')} with a {what}: "
+    return [of + first, *more]
 
 
 def _lines(net: Network, fitted: Preprocessing, outputs: Tensor) -> Iterator[list[object]]:

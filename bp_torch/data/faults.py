@@ -128,17 +128,17 @@ def note(bad: Bad, column: str, texts: Sequence[str], which: np.ndarray, wrong: 
 
 
 def error(
-    source: str, bad: Bad, rows: int, target: str, delimiter: str, place: Callable[[int], str], way_out: str = ""
+    source: str, bad: Bad, rows: int, target: str | None, delimiter: str, place: Callable[[int], str], way_out: str = ""
 ) -> DataError:
     """All that is bad as one sentence, of bounded length.
 
-    delimiter: of the file's cells. place: where a row is, in words. way_out: what else can be done about the target's
-    cells.
+    target: the column that can't be left out; None where no column can. delimiter: of the file's cells. place: where a
+    row is, in words. way_out: what else can be done about the target's cells.
     """
     parts, bad = [], _merged(bad)
-    for what, feature in dict.fromkeys((name, column != target) for name, column in bad):
+    for what, feature in dict.fromkeys((name, target not in (None, column)) for name, column in bad):
         of_kind = ((column, found) for (name, column), found in bad.items() if name == what)
-        columns = [each for each in of_kind if (each[0] != target) == feature]
+        columns = [each for each in of_kind if (target not in (None, each[0])) == feature]
         shown = ", ".join(_told(what, column, found, rows, place) for column, found in columns[:SHOWN])
         more = f" and {len(columns) - SHOWN:,} columns more" if len(columns) > SHOWN else ""
         parts.append(f"{what} in {shown}{more}: {_advice(what, dict(columns), feature, delimiter)}")

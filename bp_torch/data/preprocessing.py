@@ -131,14 +131,17 @@ class Preprocessing:
         name = self.target.name
         return self.target_of(of_columns({name: column}, "y", exact=name))
 
-    def target_of(self, cells: Cells) -> Tensor:
-        """As `encode_target`, for the cells of a table, which may lack the column."""
+    def target_of(self, cells: Cells, *, strict: bool = True) -> Tensor:
+        """As `encode_target`, for the cells of a table. Raises DataError where it lacks the column.
+
+        strict: where not, what is no class or no value is −1 or NaN.
+        """
         name, classes = self.target.name, self.target.classes
         if name not in cells.columns:
             raise DataError(f"{cells.source} lacks the column {short(name)}, which is to be predicted")
         if classes is None:
-            return self.scaled(torch.as_tensor(answers.values(cells, name), dtype=torch.float64, device="cpu"))
-        return torch.as_tensor(answers.indices(cells, name, classes), dtype=torch.int64, device="cpu")
+            return self.scaled(torch.as_tensor(answers.values(cells, name, strict), dtype=torch.float64, device="cpu"))
+        return torch.as_tensor(answers.indices(cells, name, classes, strict), dtype=torch.int64, device="cpu")
 
     def scaled(self, values: Tensor) -> Tensor:
         """Values (m,) of the target as y (m, 1), float32."""
@@ -217,7 +220,7 @@ class Preprocessing:
             near = difflib.get_close_matches(absent[0], known, 1) or [
                 name for name in known if name.strip().casefold() == absent[0].casefold()
             ]
-            like = f", and has {short(near[0])}: is that it" if near else ""
+            like = f" (is {short(near[0])} meant?)" if near else ""
             raise DataError(
                 f"{cells.source} lacks {_listed(absent)}, which the network was trained on{like}; its columns are "
                 f"{_listed(known, 20)}"
@@ -239,7 +242,13 @@ class Preprocessing:
         if bad:
             what = ", ".join(f"column {short(name)} held {_IN_WORDS[kind]}" for name, kind in self._told(bad))
             raise faults.error(
-                cells.source, bad, cells.rows, "", cells.delimiter, cells.place, f"when the network was trained, {what}"
+                cells.source,
+                bad,
+                cells.rows,
+                None,
+                cells.delimiter,
+                cells.place,
+                f"when the network was trained, {what}",
             )
 
     def _passed_over(self, cells: Cells) -> list[str]:

@@ -193,9 +193,9 @@ def _dropped(cells: Cells, target: str, drop: str | Sequence[str]) -> Sequence[s
     names = names_of(drop)
     for name in names:
         if name == target:
-            raise ValueError(f"drop names {short(name)}, which is the column to predict: leave it away")
+            raise ValueError(f"drop must name other columns than {short(name)}, which is to be predicted")
         if name not in cells.columns:
             near = difflib.get_close_matches(name, list(cells.columns), 1)
             like = f": is it {short(near[0])}" if near else ""
-            raise ValueError(f"drop names {short(name)}, and {cells.source} has no such column{like}")
+            raise ValueError(f"drop must name columns of {cells.source}, which has no {short(name)}{like}")
     return names

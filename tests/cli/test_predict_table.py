@@ -66,7 +66,7 @@ def test_with_the_target_it_is_said_how_good_the_predictions_are(
     capsys.readouterr()
     assert call("predict", "run", "people.csv", "--out", "p.csv") == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith("people.csv, 60 rows: accuracy ")
+    assert printed.out.startswith("people.csv, 60 rows\n  accuracy ")
     assert printed.out.endswith("The predictions are in p.csv\n")
     asked, given = (lines(Path(name).read_text()) for name in ("people.csv", "p.csv"))
     right = [a["bought"] == b["prediction"] for a, b in zip(asked, given, strict=True)]
@@ -75,7 +75,7 @@ def test_with_the_target_it_is_said_how_good_the_predictions_are(
 
 
 REFUSED = [
-    (["predict", "run", "short.csv"], "short.csv lacks 'age', which the network was trained on, and has 'aged'"),
+    (["predict", "run", "short.csv"], "short.csv lacks 'age', which the network was trained on (is 'aged' meant?)"),
     (["predict", "run", "none.csv"], "there is no file none.csv"),
     (["predict", "run", "new.csv", "people.csv"], "one table is predicted at a time: name new.csv alone"),
     (["predict", "run", "new.csv", "--out", "new.csv"], "--out names new.csv itself: name another file"),
@@ -159,3 +159,21 @@ def test_the_inputs_that_columns_became_are_told(folder: Path, capsys: pytest.Ca
     assert call("train", "--resume", "run") == 0
     told = "2 columns became 5 inputs: age, age missing, town=Bonn, town=Ulm, town missing\n"
     assert told in capsys.readouterr().out
+
+
+def test_rows_without_a_class_that_is_known_are_predicted_and_left_out_of_the_quality(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = Path("people.csv").read_text().splitlines()
+    changed = [row.replace(",yes", (",", ",perhaps")[k % 2]) if k < 8 else row for k, row in enumerate(rows)]
+    Path("some.csv").write_text("\n".join([header, *changed]) + "\n")
+    Path("none.csv").write_text("\n".join([header, *(row.rsplit(",", 1)[0] + "," for row in rows)]) + "\n")
+    capsys.readouterr()
+    assert call("predict", "run", "some.csv", "--out", "p.csv") == 0
+    assert "some.csv, 60 rows\n  of the 56 rows with a class that is known: accuracy " in capsys.readouterr().out
+    assert call("predict", "run", "none.csv", "--out", "p.csv") == 0
+    assert capsys.readouterr().out == "none.csv, 60 rows\nThe predictions are in p.csv\n"
+    assert len(lines(Path("p.csv").read_text())) == 60
+    Path("words.csv").write_text("age,town\nold,Ulm\n")
+    assert call("predict", "run", "words.csv") == 2
+    assert "--drop" not in capsys.readouterr().err
