@@ -4,7 +4,7 @@ import csv
 import difflib
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from bp_torch.encoding import is_frame
 from bp_torch.errors import DataError
 from bp_torch.randomness import generator
 from bp_torch.splitting import set_apart
+from bp_torch.threads import threads
 
 SHARE = 0.2  # of the rows is the test part
 
@@ -109,27 +110,53 @@ def table(
     if not found:
         raise DataError(f"{cells.source} has no column to learn from but {target!r}: {'; '.join(unused)}")
     labels = torch.as_tensor(y, dtype=torch.int64 if classes else torch.float64, device="cpu")
-    if test_file is None:
-        order = torch.randperm(len(y), generator=generator("table", seed), dtype=torch.int64, device="cpu")
-        test = set_apart(labels, classes is not None, order, SHARE if test_share is None else test_share)
-        if not test.any():
-            raise DataError(
-                f"{cells.source}, column {target!r}: no class has two rows, one of them to test on: add rows"
-            )
-    else:
+    with threads(1):  # memory bounds it, and other threads would wait
         test = torch.zeros(len(y), dtype=torch.bool, device="cpu")
-    notes = [*unused]
+        if test_file is None:
+            test = _to_test_on(cells, target, labels, SHARE if test_share is None else test_share, seed)
+        made, notes = _fitted(cells, Target(target, classes), found, labels, test)
+        for note in [*unused, *notes]:
+            warnings.warn(f"{cells.source}, {note}", RuntimeWarning, stacklevel=2)
+        x, y = made.encode_cells(cells, warn=False), labels if classes else made.scaled(labels)
+        train, held_out = (x, y), (x[test], y[test])
+        if test_file is None:
+            train = x[~test], y[~test]
+        else:
+            held_out = labelled(test_file, made)
+        train, held_out = ((x.to(device), y.to(device)) for x, y in (train, held_out))
+    mean, scale = made.scaling
+    return Table(train, held_out, classes, made.columns, mean, scale, made.target.mean, made.target.scale, made)
+
+
+def _to_test_on(cells: Cells, target: str, labels: Tensor, share: float, seed: int) -> Tensor:
+    """Which rows (m,) are the test part, bool. Raises DataError where no class has a row to spare."""
+    order = torch.randperm(len(labels), generator=generator("table", seed), dtype=torch.int64, device="cpu")
+    test = set_apart(labels, not labels.is_floating_point(), order, share)
+    if not test.any():
+        what = "no class has two rows, one of them to test on"
+        raise DataError(f"{cells.source}, column {target!r}: {what}: add rows")
+    return test
+
+
+def _fitted(
+    cells: Cells, target: Target, found: Mapping[str, str], labels: Tensor, test: Tensor
+) -> tuple[Preprocessing, list[str]]:
+    """The preprocessing that the rows give that are not tested on, and what is to be told of the columns.
+
+    found: the kinds of the features. labels: class indices (m,), or values. test: (m,) bool.
+    """
+    notes: list[str] = []
     features, far = fitted_to(cells, found, ~test, notes)
-    of_target = Target(target, classes)
-    if classes is None:
+    if target.classes is None:
         column = labels.unsqueeze(1)
-        far |= far_cells(cells, (target,), column)
-        centre, width = moments(cells.source, [target], column, test, far)
-        of_target = Target(target, None, float(centre), float(width))
-        if of_target.scale == 0:
-            raise DataError(f"{cells.source}, column {target!r}: the rows to train on hold one value only: add others")
-    elif alike := faults.alike(classes):
-        notes.append(f"column {short(target)}: {alike.format('classes')}")
+        far |= far_cells(cells, (target.name,), column)
+        mean, scale = moments(cells.source, [target.name], column, test, far)
+        target = Target(target.name, None, float(mean), float(scale))
+        if target.scale == 0:
+            what = "the rows to train on hold one value only"
+            raise DataError(f"{cells.source}, column {target.name!r}: {what}: add others")
+    elif alike := faults.alike(target.classes):
+        notes.append(f"column {short(target.name)}: {alike.format('classes')}")
     if far:
         more = f" (and so in {len(far) - 1:,} columns more)" if len(far) > 1 else ""
         notes.append(
@@ -138,19 +165,8 @@ def table(
         )
     if (counting := numbering(cells, found)) is not None:
         notes.append(f"column {short(counting)} only numbers the rows: leave it out, {leaving([counting])}")
-    for note in notes:
-        warnings.warn(f"{cells.source}, {note}", RuntimeWarning, stacklevel=2)
-    left_out = tuple(name for name in cells.columns if name != target and name not in found)
-    made = Preprocessing(features, of_target, left_out)
-    x = made.encode_cells(cells, warn=False)
-    whole = x, labels if classes else made.scaled(labels)
-    if test_file is None:
-        parts = [tuple(each[rows] for each in whole) for rows in (~test, test)]
-    else:
-        parts = [whole, labelled(test_file, made)]
-    train, held_out = ((x.to(device), y.to(device)) for x, y in parts)
-    mean, scale = made.scaling
-    return Table(train, held_out, classes, made.columns, mean, scale, of_target.mean, of_target.scale, made)
+    left_out = tuple(name for name in cells.columns if name != target.name and name not in found)
+    return Preprocessing(features, target, left_out), notes
 
 
 def labelled(source: Any, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
