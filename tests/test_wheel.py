@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DISTRIBUTIONS: dict[str, str] = {"PIL": "Pillow", "sklearn": "scikit-learn"}  # where it is not the module's name
+DISTRIBUTIONS: dict[str, str] = {
+    "PIL": "Pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}  # where it is not the module's name
 OPTIONAL = {"triton"}  # of torch's own, and imported where it is there
 
 

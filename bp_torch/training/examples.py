@@ -100,8 +100,9 @@ def _rows(pair: Pair, rows: Tensor) -> Pair:
 def _finite(name: str, pair: Pair) -> Pair:
     """The pair itself, if its values are finite: training would never meet those to validate by that aren't."""
     for of, tensor in (("x", pair.x), ("y", pair.y)):
-        unsound = ~sparse.values(tensor).isfinite()
-        if unsound.any():
+        sound = sparse.values(tensor).isfinite()
+        if not bool(sound.all()):
+            unsound = ~sound
             rows = sparse.row_numbers(tensor)[unsound] if sparse.is_sparse(tensor) else unsound.any(-1).nonzero()
             row = int(rows.flatten()[0])
             raise ValueError(f"{name}: {of} holds NaN or Inf, first in row {row}: leave such rows out")
