@@ -101,7 +101,7 @@ def test_a_larger_image_is_cut_scaled_and_centred(tmp_path: Path, ink: int) -> N
     assert (rows.min(), rows.max()) == (4, 23)
     assert square.sum(1).tolist() == pytest.approx([0] * 4 + [5] * 20 + [0] * 4, abs=0.01)  # 5 wide, edges in mid-pixel
     weighted = square.sum(0).double() @ torch.arange(28, dtype=torch.float64) / square.sum()
-    assert weighted.item() == pytest.approx(14, abs=0.1)
+    assert weighted.item() == pytest.approx(13.5, abs=0.1)
     assert columns.max() - columns.min() + 1 in (5, 6)
 
 
