@@ -95,8 +95,8 @@ def table(
         checks.share("test_share", test_share)
         if test_file is not None:
             raise ValueError("test_share and test_file both say which rows to test on: leave one of them away")
-    if not is_frame(source):
-        source = Path(source)
+    if not is_frame(source) and not isinstance(source, (str, Path)):
+        raise ValueError(f"a table must be the path of a file or a data frame, not {type(source).__name__}")
     cells = sources.read(source, exact=target)
     _check_names(cells, target)
     dropped = list(_dropped(cells, target, drop))
@@ -188,6 +188,8 @@ def names_of(drop: str | Sequence[str]) -> list[str]:
     """Names of columns, of a list or of a text "a,b", in which quotes stand around a name with a comma."""
     if isinstance(drop, str):
         return [name.strip() for name in next(csv.reader([drop], skipinitialspace=True), []) if name.strip()]
+    if not isinstance(drop, Sequence):
+        raise ValueError(f"drop must list names of columns, not {drop!r}")
     return [str(name) for name in drop]
 
 

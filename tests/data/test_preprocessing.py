@@ -120,6 +120,10 @@ def test_columns_are_left_out_and_named(tmp_path: Path) -> None:
     assert bp.data.table(path, target="t", drop="nothing, name").columns == ("a",)
     with pytest.raises(ValueError, match=r"drop must name columns of .*, which has no 'nane': is it 'name'"):
         bp.data.table(path, target="t", drop="nane")
+    with pytest.raises(ValueError, match="drop must list names of columns, not 3"):
+        bp.data.table(path, target="t", drop=3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="a table must be the path of a file or a data frame, not ndarray"):
+        bp.data.table(np.zeros((3, 2)), target="t")
     with pytest.raises(ValueError, match="drop must name other columns than 't', which is to be predicted"):
         bp.data.table(path, target="t", drop="t")
 
