@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_y, validate_data
 
 from bp_torch.estimators import growth
 from bp_torch.estimators.base import FLOATS, MLP, SPARSE, is_stochastic, keep_parameters
@@ -91,7 +91,6 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The classes (n_samples,), or the labels (n_samples, n_classes) of zeros and ones, for X."""
-        check_is_fitted(self)
         return self._decoded(self._outputs(X))
 
     def predict_proba(self, X: Any) -> NDArray[np.floating]:
