@@ -28,8 +28,25 @@ template <int N> static void compress_rows(const real* x, int64_t rows, uint64_t
   for (int64_t row = 0; row < rows; row++, x += N, bits += words(N)) {
     first[row] = to - values;
     for (int word = 0; word < words(N); word++) {
+      const int end = N < word * 64 + 64 ? N : word * 64 + 64;
       uint64_t some = 0;
-      for (int j = word * 64; j < N && j < word * 64 + 64; j++) {
+      int j = word * 64;
+#if defined(__AVX512F__)
+      for (; j + W <= end; j += W) {
+        const vec values = load(x + j);
+        uint64_t active;
+        if constexpr (sizeof(real) == 4) {
+          active = _mm512_cmp_ps_mask((__m512)values, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+          store(to, (vec)_mm512_maskz_compress_ps(active, (__m512)values));
+        } else {
+          active = _mm512_cmp_pd_mask((__m512d)values, _mm512_setzero_pd(), _CMP_NEQ_UQ);
+          store(to, (vec)_mm512_maskz_compress_pd(active, (__m512d)values));
+        }
+        some |= active << (j - word * 64);
+        to += __builtin_popcountll(active);
+      }
+#endif
+      for (; j < end; j++) {
         const bool active = x[j] != 0;
         some |= uint64_t(active) << (j - word * 64);
         *to = x[j];
