@@ -7,7 +7,7 @@ hundreds of times as long as a small computation does.
 import ctypes
 import os
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from threading import Lock
 from typing import Any, TypeVar
@@ -41,9 +41,15 @@ def threads(count: int) -> Iterator[None]:
         _set(before)
 
 
-@contextmanager
-def computing(count: int, device: str) -> Iterator[None]:
+def computing(count: int, device: str) -> AbstractContextManager[None]:
     """On so many threads, and in the tensors' own dtype."""
+    if torch.is_autocast_enabled(device):
+        return _computing(count, device)
+    return nullcontext() if count == torch.get_num_threads() else threads(count)  # small trainings ask often
+
+
+@contextmanager
+def _computing(count: int, device: str) -> Iterator[None]:
     with threads(count), own_dtype(device):
         yield
 
