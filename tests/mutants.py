@@ -103,7 +103,12 @@ MUTANTS = [
         "with_penalty(net.layers[l].w, w, of.l2, of.l1), with_penalty(net.layers[l].b, b, of.l2, of.l1))",
     ),
     ("max_norm that lengthens", "penalties.py", "(most / norm).clamp(max=1)", "(most / norm)"),
-    ("weighted costs by the number of examples", "training/loop.py", "if counts is None:", "if True:"),
+    (
+        "weighted costs by the number of examples",
+        "training/tables.py",
+        "totals = sizes if counts is None else _summed(counts[orders[0]], recipe.batch_size)",
+        "totals = sizes",
+    ),
     (
         "no label smoothing",
         "training/weighting.py",
@@ -112,9 +117,9 @@ MUTANTS = [
     ),
     (
         "a schedule by the epoch alone",
-        "training/loop.py",
-        "recipe.lr.rates(steps / (recipe.epochs * batches))",
-        "recipe.lr.rates(steps[:1] / (recipe.epochs * batches)).expand(batches)",
+        "training/tables.py",
+        "recipe.lr.rates(numbers / (recipe.epochs * batches))",
+        "recipe.lr.rates(numbers // batches / recipe.epochs)",
     ),
     ("a factor of the biases on all", "factors.py", '"biases": kind == 1', '"biases": True'),
     (
