@@ -1,5 +1,6 @@
 """What a network may carry besides its weights: how the rows of a table become its inputs."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -38,6 +39,19 @@ class Encoder(Protocol):
 def is_frame(value: object) -> bool:
     """Whether a value is a data frame of pandas or polars, or is like one, without importing either."""
     return hasattr(value, "columns") and (hasattr(value, "iloc") or hasattr(value, "to_dict"))
+
+
+def frame_of(x: object) -> str | None:
+    """How rows of a table that are no data frame become one, as a line of Python; None for what may be numbers."""
+    if isinstance(x, str) or hasattr(x, "__fspath__"):
+        return f"pandas.read_csv({str(x)!r})"
+    if is_column(x):
+        return "frame.iloc[[0]], with both brackets, for a row of a frame"
+    if isinstance(x, Mapping):
+        return "pandas.DataFrame([x])"
+    if isinstance(x, (list, tuple)) and x and isinstance(x[0], Mapping):
+        return "pandas.DataFrame(x)"
+    return None
 
 
 def is_column(value: object) -> bool:

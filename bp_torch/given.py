@@ -77,10 +77,11 @@ def targets(y: object, m: int, n_out: int, like: Tensor) -> Tensor:
         matrix = not parts.whole or (alone and parts.shape == (m, n_out))
         result = _joined("y", parts, like.dtype if matrix else torch.int64).to(like.device)
     except _UnfitError as why:
-        if _names(y):
+        if holds_names(y):
             raise ValueError(
                 "y must be a torch.Tensor, and it holds names: give their numbers, "
-                "torch.as_tensor([sorted(set(y)).index(name) for name in y])"
+                "torch.as_tensor([names.index(name) for name in y]), where names lists all classes in their order, "
+                "as sorted(set(y)) of all rows does"
             ) from None
         flat = ".flatten()" if getattr(y, "shape", None) == (m, 1) else ""
         column = ".view(-1, 1)" if n_out == 1 else ""
@@ -242,7 +243,7 @@ def _torch_reads(array: Mapping[str, Any]) -> bool:
     return order != ">" and kind in "biufc" and all(step >= 0 for step in array.get("strides") or ())
 
 
-def _names(y: object) -> bool:
+def holds_names(y: object) -> bool:
     """Whether a list, an array or a column of a frame holds text."""
     if isinstance(y, (str, bytes)) or not (isinstance(y, Sequence) or len(shape(y)) == 1):
         return False

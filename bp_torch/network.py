@@ -19,7 +19,7 @@ from torch import Tensor
 from bp_torch import checks, given, sparse
 from bp_torch.activations import ACTIVATIONS, OUTPUTS, Activation
 from bp_torch.costs import COSTS, Cost
-from bp_torch.encoding import Encoder, is_column, is_frame
+from bp_torch.encoding import Encoder, frame_of, is_column, is_frame
 from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
 from bp_torch.given import Given
 from bp_torch.initialisers import INITIALISERS
@@ -258,14 +258,16 @@ def examples_of(net: Network, x: object) -> Tensor:
 
     A data frame goes through the network's preprocessing, where it has one.
     """
+    if net.preprocessing is not None and (way := frame_of(x)):
+        raise ValueError(f"x must be a data frame with the table's columns, not {type(x).__name__}: give {way}")
     if net.preprocessing is not None and is_frame(x):
         x = net.preprocessing.encode(x).to(net.layers[0].w)
     return checks.examples(x, net.sizes[0], net.layers[0].w)
 
 
 def targets_of(net: Network, y: object) -> object:
-    """`y` as it was given; a column of a data frame goes through the network's preprocessing, where it has one."""
-    if net.preprocessing is None or not is_column(y):
+    """`y` as it was given; a column of a data frame, and names, go through the preprocessing, if there is one."""
+    if net.preprocessing is None or not (is_column(y) or given.holds_names(y)):
         return y
     like, target = net.layers[0].w, net.preprocessing.encode_target(y)
     return target.to(like) if target.is_floating_point() else target.to(like.device)

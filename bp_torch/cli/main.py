@@ -155,7 +155,7 @@ def ends(program: str, run: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:  # whoever read what is printed has gone
         code = 128 + signal.SIGPIPE
     except (ValueError, OSError, DataError, CheckpointError) as error:
-        code = _say(program, as_options(_of_writing(error) or str(error)), 2)
+        code = _say(program, as_options(_of_system(error) or str(error)), 2)
     except (RuntimeError, MemoryError) as error:
         if not is_of_memory(error):
             raise
@@ -166,11 +166,13 @@ def ends(program: str, run: Callable[[], int]) -> NoReturn:
     sys.exit(streams.flushed(code))
 
 
-def _of_writing(error: Exception) -> str | None:
-    """The sentence for a full disk and its like where the system names no file; None for other errors."""
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
+def _of_system(error: Exception) -> str | None:
+    """The sentence for a file that can't be had, a full disk and their like; None for other errors."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return None
+    if error.filename is None:
         return f"what was to be printed or saved could not be written ({error.strerror})"
-    return None
+    return f"{error.filename} can't be read or written: {error.strerror}"
 
 
 def _say(program: str, what: object, code: int) -> int:

@@ -24,8 +24,19 @@ def number_or_text(text: str) -> float | str:
         return text
 
 
+LISTS = ("drop", "class_weight")
+"""Options whose text lists things, with commas between."""
+
 TYPES: dict[str, Callable[[str], Any]] = {"lr": number_or_text}
 """What reads an option's text where it is not the field's kind."""
+
+
+class _Joined(argparse.Action):
+    """Of an option that lists things: typed twice, it lists those of both."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: object, option: object = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
 def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, default: str | None = None) -> None:
@@ -52,6 +63,7 @@ def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS, d
             continue
         parser.add_argument(
             f"--{name.replace('_', '-')}",
+            action=_Joined if name in LISTS else "store",
             type=TYPES.get(name, kind),
             default=argparse.SUPPRESS,
             metavar=each.metadata["metavar"],

@@ -8,8 +8,9 @@ yes-or-no answers, the ten probabilities need not sum to 100 %). A line ends wit
 reaches 75 %, or N, the next one, comes within 50 % of it. A blank, and several digits in one picture, are refused.
 The digit may be anywhere, in any light: --show writes what the network saw of each.
 With a table, of a run that was trained on one: a CSV, a line for each row in the table's order, with the class, or the
-value in the target's own unit, and the probabilities of the classes. The table has the columns that the run was trained
-on, in any order; with the target's column among them, it is also said how good the predictions are.
+value in the target's own unit, and the probabilities of the classes: of sigmoid outputs each answers for itself, and a
+row need not sum to 1; training with --cost softmax_cross_entropy makes rows that do. The table has the columns that the
+run was trained on, in any order; with the target's column among them, it is also said how good the predictions are.
 """
 
 import argparse
@@ -36,7 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "test set)"
     )
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, default=[], help=files)
-    parser.add_argument("--out", metavar="FILE.csv", type=Path, help="where predictions go (default: they are printed)")
+    parser.add_argument(
+        "--out",
+        metavar="FILE.csv",
+        type=Path,
+        help="where predictions go: .csv, .tsv, or with .gz after it, gzipped (default: they are printed)",
+    )
     parser.add_argument("--show", metavar="FILE.png", type=Path, help="where what the network saw of each image goes")
 
 

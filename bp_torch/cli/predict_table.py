@@ -1,15 +1,13 @@
 """The rows of a table, predicted by a run that was trained on one, as a CSV."""
 
 import csv
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import torch
 from torch import Tensor
 
+from bp_torch.cli import out as places
 from bp_torch.cli.messages import counted, figures
 from bp_torch.cli.streams import say
 from bp_torch.data.columns import Cells
@@ -27,15 +25,17 @@ def predict(trained: saved.Run, path: Path, out: Path | None) -> None:
             f"{trained.folder} was not trained on a table, or by a version that kept no columns: {path} can't be "
             "predicted"
         )
+    if out is not None:
+        own = (trained.config.dataset, trained.config.test_file)
+        places.checked(out, [path, *(Path(each) for each in own if each is not None)])
     cells = read_for(path, fitted)
-    if out is not None and out.is_file() and out.samefile(path):
-        raise ValueError(f"--out names {path} itself: name another file")
     parts = (part.to(net.layers[0].w) for part in fitted.parts(cells))
     outputs = torch.cat([net.forward(part).a[-1].double().cpu() for part in parts])
-    classes = quality.class_names(net, fitted.classes) if fitted.classes else None
-    with _opened(out) as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(["row", "prediction", *(f"probability {name}" for name in classes or ())])
+    shares = fitted.classes and net.activations[-1].reach == (0, 1)  # else they are no probabilities
+    classes = quality.class_names(net, fitted.classes) if shares else ()
+    with places.opened(out) as file:
+        lines = csv.writer(file, delimiter=places.delimiter_of(out), lineterminator="\n")
+        lines.writerow([*places.HEADER, *(f"probability {name}" for name in classes)])
         lines.writerows(_lines(net, fitted, outputs))
     told = "\n  ".join([f"{path}, {counted(cells.rows, 'row')}", *_quality(fitted, cells, outputs)])
     if out is None:
@@ -69,15 +69,6 @@ def _lines(net: Network, fitted: Preprocessing, outputs: Tensor) -> Iterator[lis
             yield [row, value]
         return
     shares = torch.cat([1 - outputs, outputs], 1) if outputs.shape[1] == 1 else outputs
+    told = net.activations[-1].reach == (0, 1)
     for row, (k, each) in enumerate(zip(shares.argmax(1).tolist(), shares.tolist(), strict=True), start=1):
-        yield [row, fitted.classes[k], *(round(share, 6) for share in each)]
-
-
-@contextmanager
-def _opened(out: Path | None) -> Iterator[TextIO]:
-    """The file to write to; standard output without one."""
-    if out is None:
-        yield sys.stdout
-        return
-    with out.open("w", encoding="utf-8", newline="") as file:
-        yield file
+        yield [row, fitted.classes[k], *(round(share, 6) for share in each if told)]

@@ -109,10 +109,13 @@ def of_frame(frame: Any, source: str = "the data frame", exact: str | None = Non
 
 
 def of_columns(columns: dict[str, Any], source: str, exact: str | None = None) -> Cells:
-    """Columns of pandas or polars by name, as `of_frame` has those of a frame."""
+    """Columns of pandas or polars, lists or arrays by name, as `of_frame` has those of a frame."""
     import pandas
 
-    listed = {name: each if hasattr(each, "iloc") else each.to_list() for name, each in columns.items()}
+    listed = {
+        name: each if hasattr(each, "iloc") else each.to_list() if hasattr(each, "to_list") else list(each)
+        for name, each in columns.items()
+    }
     return of_frame(pandas.DataFrame(listed), source, exact)
 
 

@@ -140,7 +140,8 @@ class Preprocessing:
         if name not in cells.columns:
             raise DataError(f"{cells.source} lacks the column {short(name)}, which is to be predicted")
         if classes is None:
-            return self.scaled(torch.as_tensor(answers.values(cells, name, strict), dtype=torch.float64, device="cpu"))
+            values = np.require(answers.values(cells, name, strict), requirements="W")  # else torch warns
+            return self.scaled(torch.as_tensor(values, dtype=torch.float64, device="cpu"))
         return torch.as_tensor(answers.indices(cells, name, classes, strict), dtype=torch.int64, device="cpu")
 
     def scaled(self, values: Tensor) -> Tensor:

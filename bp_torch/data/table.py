@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,7 +110,9 @@ def table(
         raise DataError(f"{cells.source} holds {cells.rows} rows below its header: give it 3 at least, for both parts")
     if not found:
         raise DataError(f"{cells.source} has no column to learn from but {target!r}: {'; '.join(unused)}")
-    labels = torch.as_tensor(y, dtype=torch.int64 if classes else torch.float64, device="cpu")
+    labels = torch.as_tensor(
+        np.require(y, requirements="W"), dtype=torch.int64 if classes else torch.float64, device="cpu"
+    )
     with threads(1):  # memory bounds it, and other threads would wait
         test = torch.zeros(len(y), dtype=torch.bool, device="cpu")
         if test_file is None:

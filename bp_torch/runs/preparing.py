@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 
 from bp_torch import checks
+from bp_torch.activations import EXP
+from bp_torch.costs import COSTS
 from bp_torch.data import download, named
 from bp_torch.data.named import Split
 from bp_torch.data.preprocessing import Preprocessing
@@ -48,6 +50,11 @@ def prepared(config: Config) -> Prepared:
         )
     if data.classes is None and config.cost != "quadratic":
         raise ValueError(f"cost must be quadratic for {config.target!r}, which is real-valued, not {config.cost}")
+    if data.classes is not None and named.is_table(config.dataset) and COSTS[config.cost].output == EXP:
+        raise ValueError(
+            f"cost must be softmax_cross_entropy, binary_cross_entropy or quadratic for {config.target!r}, which has "
+            f"classes, not {config.cost}, whose outputs are counts and no probabilities"
+        )
     test = test._replace(classes=data.classes)  # of IDX files, some may be in the training set only
     book = config.activation == "sigmoid" and config.cost == "quadratic" and config.dataset == "mnist"
     config = replace(config, init=config.init or ("normal" if book else None))

@@ -65,7 +65,10 @@ def report(
     path = run.folder / "report.html"
     past = history(run.records, metrics.wall_seconds(run.folder), run.config)
     text = page(contents(run.folder.resolve().name, run.net, run.config, name, past, test, observed))
-    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ValueError(f"{path} can't be written: {error.strerror or error}") from error
     return path
 
 

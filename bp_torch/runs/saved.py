@@ -77,10 +77,16 @@ def load_test_set(
     if data_dir is None and config.data_dir and Path(config.data_dir).is_dir() and name == config.dataset:
         data_dir = config.data_dir
     if named.is_table(name):
+        if test_file is not None and config.test_file is None:
+            raise ValueError(
+                f"{run.folder} tests on a share of its table's rows, and was given no test file: to predict the rows "
+                f"of {test_file}, name it after the run"
+            )
         test_file = test_file or config.test_file
+        of_both = f" beside its test file {test_file}" if test_file else ""
         if Path(name).is_file() and named.table_checksum(name, test_file) not in (config.sha256, None):
             raise ValueError(
-                f"{name} is not, or is no longer, the table that {run.folder} was trained on, so that its test rows "
+                f"{name}{of_both} is not, or is no longer, what {run.folder} was trained on, so that its test rows "
                 "would be others; to predict rows of another table, name it after the run"
             )
         target = target or config.target

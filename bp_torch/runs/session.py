@@ -26,6 +26,7 @@ from bp_torch.runs.config import Config
 from bp_torch.runs.examples import with_indices
 from bp_torch.runs.folder import leave, locked, new_folder
 from bp_torch.runs.preparing import prepared
+from bp_torch.runs.quality import predicted_classes
 from bp_torch.saving.checkpoint import newest, save
 from bp_torch.state import Position, is_finite
 from bp_torch.training import engines, loop
@@ -222,7 +223,9 @@ def _finish(session: Session, records: list[Record], watch: observations.Watch) 
     drawings: list[Callable[[], None]] = []
     if test.classes:
         names = test.classes
-        drawings.append(lambda: pictures.confusion(folder / "confusion.png", test.y, net.predict(test.x), names))
+        drawings.append(
+            lambda: pictures.confusion(folder / "confusion.png", test.y, predicted_classes(net, test.x), names)
+        )
     if records:
         drawings.append(lambda: pictures.curve(folder / "curve.png", records, title, config.validation))
     for draw in drawings:

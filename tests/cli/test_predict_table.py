@@ -1,6 +1,7 @@
 """predict RUN rows.csv: a line for each row, in the table's own words."""
 
 import csv
+import gzip
 import io
 import json
 from pathlib import Path
@@ -110,13 +111,13 @@ def test_a_run_whose_checkpoint_has_no_preprocessing_predicts_by_its_config(fold
     """As those of earlier versions, of tables of numbers."""
     Path("n.csv").write_text("a,b,t\n" + "".join(f"{k % 7},{k % 5},{'xy'[k % 2]}\n" for k in range(50)))
     assert call("train", "--dataset", "n.csv", "--target", "t", *QUICK, "--out", "old") == 0
-    assert call("predict", "old", "n.csv", "--out", "new.csv") == 0
+    assert call("predict", "old", "n.csv", "--out", "expected.csv") == 0
     run = runs.read("old")
     bare = bp.Network(run.net.layers, run.net.activations, run.net.cost_function)
     bp.save("old/weights.safetensors", bare, position=run.position, settings=run.config.settings())
     assert bp.load("old/weights.safetensors").preprocessing is None
     assert call("predict", "old", "n.csv", "--out", "old.csv") == 0
-    assert Path("old.csv").read_text() == Path("new.csv").read_text()
+    assert Path("old.csv").read_text() == Path("expected.csv").read_text()
     assert call("train", "--resume", "old") == 0
 
 
@@ -177,3 +178,74 @@ def test_rows_without_a_class_that_is_known_are_predicted_and_left_out_of_the_qu
     Path("words.csv").write_text("age,town\nold,Ulm\n")
     assert call("predict", "run", "words.csv") == 2
     assert "--drop" not in capsys.readouterr().err
+
+
+KEPT = ["people.csv", "run/weights.safetensors", "run/config.json", "notes.txt", "row.csv", "linked.csv"]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_predictions_replace_no_file_but_predictions(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    Path("notes.txt").write_text("my notes\n")
+    Path("row.csv").write_text("row,predictions\n1,2\n")
+    Path("linked.csv").symlink_to("people.csv")
+    before = Path(name).read_bytes()
+    capsys.readouterr()
+    assert call("predict", "run", "new.csv", "--out", name) == 2
+    assert f"--out {'names' if name in ('people.csv', 'linked.csv') else name} " in capsys.readouterr().err
+    assert Path(name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv", "p.csv.gz", "p.TSV.GZ"])
+def test_predictions_are_written_as_their_file_is_called(folder: Path, name: str) -> None:
+    for _ in range(2):  # its own file is replaced
+        assert call("predict", "run", "new.csv", "--out", name) == 0
+    content = Path(name).read_bytes()
+    text = (gzip.decompress(content) if "gz" in name.lower() else content).decode()
+    assert text.startswith("row\tprediction\tprob" if "tsv" in name.lower() else "row,prediction,prob")
+    assert len(text.splitlines()) == 4
+
+
+UNWRITTEN = {
+    "p.parquet": "--out p.parquet would be a CSV under that name: name a .csv, .tsv, .csv.gz or .tsv.gz file",
+    "none/p.csv": "--out none/p.csv can't be written: there is no folder none",
+    "run": "--out run can't be written: it is a folder",
+}
+
+
+@pytest.mark.parametrize("name", UNWRITTEN)
+def test_where_predictions_cant_go_is_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    capsys.readouterr()
+    assert call("predict", "run", "new.csv", "--out", name) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(UNWRITTEN[name])
+
+
+def test_counts_are_no_cost_for_the_classes_of_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert call("train", "--dataset", "people.csv", "--target", "bought", "--cost", "poisson", "--out", "counts") == 2
+    assert "counts and no probabilities" in capsys.readouterr().err
+    assert not Path("counts").exists()
+
+
+def test_a_test_file_for_a_run_that_has_none_is_named_for_what_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert call("predict", "run", "--test-file", "new.csv") == 2
+    assert "to predict the rows of new.csv, name it after the run" in capsys.readouterr().err
+
+
+def test_an_option_that_lists_columns_may_be_typed_twice(folder: Path) -> None:
+    options = ["--dataset", "people.csv", "--target", "bought", "--drop", "id", "--drop", "town", *QUICK]
+    assert call("train", *options, "--out", "fewer") == 0
+    assert json.loads(Path("fewer/config.json").read_text())["drop"] == "id,town"
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_of_a_table_read_by_pandas_warn_of_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("v.csv").write_text("a,b,price\n" + "".join(f"{k % 10},{k % 7},{k + 0.5}\n" for k in range(400)))
+    options = ["--hidden", 4, "--epochs", 1, "--engine", "eager"]
+    assert call("train", "--dataset", "v.csv", "--target", "price", *options, "--out", "values") == 0
+    assert call("predict", "values", "v.csv", "--out", "p.csv") == 0
+    assert "not writable" not in capsys.readouterr().err

@@ -332,3 +332,24 @@ def test_a_network_is_trained_on_frames_as_on_tensors(people: Path) -> None:
             *_, last = bp.train(net, pair, epochs=2, validation=pair)
             assert last.validation_cost == net.cost(*pair)
         assert torch.equal(nets[0].layers[0].w, nets[1].layers[0].w)
+
+
+def test_names_and_rows_go_through_the_preprocessing_or_are_told_how() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2, 3, 4, 5, 6] * 3, "kind": ["x", "y", "z"] * 6})
+    table = bp.data.table(frame, target="kind")
+    net = bp.Network.create([1, 4, 3], cost="softmax_cross_entropy", preprocessing=table.preprocessing)
+    some = frame[frame["kind"] != "x"]
+    expected = net.accuracy(some, some["kind"])
+    for names in (list(some["kind"]), some["kind"].to_numpy(), np.array(list(some["kind"]))):
+        assert net.accuracy(some, names) == expected
+    with pytest.raises(bp.DataError, match="the class 'w'"):
+        net.accuracy(some, ["w"] * len(some))
+    rows: list[tuple[object, str]] = [
+        ("cust.csv", r"pandas.read_csv\('cust.csv'\)"),
+        (frame.iloc[0], r"frame.iloc\[\[0\]\]"),
+        (frame.to_dict("records"), r"pandas.DataFrame\(x\)"),
+        ({"a": 1}, r"pandas.DataFrame\(\[x\]\)"),
+    ]
+    for given, way in rows:
+        with pytest.raises(ValueError, match=f"x must be a data frame .*: give {way}"):
+            net.predict(given)  # pyright: ignore[reportArgumentType]
