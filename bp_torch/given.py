@@ -79,9 +79,8 @@ def targets(y: object, m: int, n_out: int, like: Tensor) -> Tensor:
     except _UnfitError as why:
         if holds_names(y):
             raise ValueError(
-                "y must be a torch.Tensor, and it holds names: give their numbers, "
-                "torch.as_tensor([names.index(name) for name in y]), where names lists all classes in their order, "
-                "as sorted(set(y)) of all rows does"
+                "y must be a torch.Tensor, and it holds names: with all classes in a list, names, give their numbers, "
+                "torch.as_tensor([names.index(name) for name in y])"
             ) from None
         flat = ".flatten()" if getattr(y, "shape", None) == (m, 1) else ""
         column = ".view(-1, 1)" if n_out == 1 else ""

@@ -340,7 +340,7 @@ def test_names_and_rows_go_through_the_preprocessing_or_are_told_how() -> None:
     net = bp.Network.create([1, 4, 3], cost="softmax_cross_entropy", preprocessing=table.preprocessing)
     some = frame[frame["kind"] != "x"]
     expected = net.accuracy(some, some["kind"])
-    for names in (list(some["kind"]), some["kind"].to_numpy(), np.array(list(some["kind"]))):
+    for names in (list(some["kind"]), np.array(some["kind"], object), np.array(list(some["kind"]))):
         assert net.accuracy(some, names) == expected
     with pytest.raises(bp.DataError, match="the class 'w'"):
         net.accuracy(some, ["w"] * len(some))
