@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
+from bp_torch.data.shapes import depths
+
 Array = np.ndarray
 WAYS = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 
@@ -102,7 +104,7 @@ def scene(
 def photograph(digit: Array, rng: random.Random) -> Made:
     ink, _ = scene(digit, rng)
     shades = inked(ink, *dark_pair(rng, (0.25, 0.6)))
-    shades = shades * gradient(*ink.shape, rng, rng.uniform(0.4, 0.8))
+    shades = shades * gradient(len(ink), ink.shape[1], rng, rng.uniform(0.4, 0.8))
     return Made(image(shades, rng, rng.uniform(3, 10)), "jpg", {"quality": rng.choice((75, 90))})
 
 
@@ -171,7 +173,7 @@ def specks(digit: Array, rng: random.Random, count: int = 1, large: bool = False
     side = rng.randint(140, 500)
     ink = enlarged(digit, side, rng)
     stroke = side * 2.5 / 28
-    away = ndimage.distance_transform_edt(ink < 0.1)
+    away = depths(ink < 0.1)
     for _ in range(count):
         size = max(1, stroke * (rng.uniform(0.6, 1.2) if large else rng.uniform(0.1, 0.33)))
         for _ in range(200):
@@ -189,11 +191,11 @@ def specks(digit: Array, rng: random.Random, count: int = 1, large: bool = False
 def pencil(digit: Array, rng: random.Random) -> Made:
     """Thin and grey."""
     ink, side = scene(digit, rng)
-    core = ndimage.distance_transform_edt(ink > 0.5)
+    core = depths(ink > 0.5)
     wide = max(1.5, min(side, 480) * rng.uniform(0.02, 0.045))
     from skimage.morphology import skeletonize
 
-    line = ndimage.distance_transform_edt(~skeletonize(core > 0))
+    line = depths(~skeletonize(core > 0))
     thin = (wide / 2 + 0.5 - line).clip(0, 1) * (core.max() > 0)
     paper = rng.uniform(0.8, 0.97)
     shades = inked(ndimage.gaussian_filter(thin, 0.7), (paper,), (paper - rng.uniform(0.25, 0.5),))
@@ -326,7 +328,7 @@ def screen(digit: Array, rng: random.Random) -> Made:
     low = rng.uniform(0.05, 0.2)
     shades = inked(ink, (low, low, low * 1.2), (low + rng.uniform(0.4, 0.75),) * 3)
     shades = shades * (1 + 0.05 * np.sin(np.arange(len(ink)) * rng.uniform(0.5, 2)))[:, None, None]
-    shades = shades * gradient(*ink.shape, rng, rng.uniform(0.6, 0.9))
+    shades = shades * gradient(len(ink), ink.shape[1], rng, rng.uniform(0.6, 0.9))
     return Made(image(shades, rng, rng.uniform(2, 8)), "jpg", {"quality": 85})
 
 

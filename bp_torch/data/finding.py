@@ -174,7 +174,7 @@ def _sheet(shades: "Array") -> "Mask | None":
     grey = shades.mean(axis=2)
     light = grey > threshold_otsu(grey)
     for mask in (light, ~light):
-        labels = shapes.labelled(ndimage.binary_opening(mask, np.ones((3, 3))))
+        labels = shapes.labelled(np.asarray(ndimage.binary_opening(mask, np.ones((3, 3))), bool))
         areas = np.bincount(labels.ravel())
         areas[0] = 0
         one = labels == areas.argmax()
@@ -263,7 +263,6 @@ def _score(
 ) -> tuple[float, float]:
     """The contrast of a shape's edge, where it is weak; that times its size, less what runs along the border."""
     import numpy as np
-    from scipy import ndimage
 
     mask = labels[box] == number
     high, wide = mask.shape
@@ -275,9 +274,9 @@ def _score(
     ]
     contact = sum(line.sum() for touches, line in at if touches)
     through = (at[0][0] and at[1][0]) or (at[2][0] and at[3][0])
-    if through and 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max() < LINE * max(high, wide):
+    if through and 2 * shapes.depths(np.pad(mask, 1)).max() < LINE * max(high, wide):
         return 0.0, 0.0
-    rim = mask & ~ndimage.binary_erosion(mask)
+    rim = shapes.rim(mask)
     if at[0][0]:
         rim[0] = False
     if at[1][0]:
@@ -314,7 +313,6 @@ def _around(shades: "Array", box: "Box") -> "Array":
 def _whole(best: Candidate, shades: "Array", edges: "Array", least: float) -> Found:
     """The digit with its parts that lie apart, its ink brought to 1, and all else left out."""
     import numpy as np
-    from scipy import ndimage
 
     ink = best.ink
     labels = best.labels * np.isin(best.labels, _sharp(best, shades, edges))
@@ -326,7 +324,7 @@ def _whole(best: Candidate, shades: "Array", edges: "Array", least: float) -> Fo
     top, left = (max(0, side.start - 2 * reach) for side in box)
     part = slice(top, box[0].stop + 2 * reach), slice(left, box[1].stop + 2 * reach)
     strong = _strength(best)
-    near = ndimage.distance_transform_edt(~group[part]) <= reach
+    near = shapes.depths(~group[part]) <= reach
     floor = max(0.08, min(0.3, 0.7 * least / strong))
     alone = np.zeros_like(ink)
     alone[part] = np.where(near, ((ink[part] / strong - floor) / (1 - floor)).clip(0, 1), 0)

@@ -16,9 +16,18 @@ NOISE = 0.27  # correlation of neighbouring pixels: of the data sets' digits, no
 
 def rim(mask: "Mask") -> "Mask":
     """The pixels of a region at its border, or at the picture's."""
+    import numpy as np
     from scipy import ndimage
 
-    return mask & ~ndimage.binary_erosion(mask)
+    return mask & ~np.asarray(ndimage.binary_erosion(mask), bool)
+
+
+def depths(mask: "Mask") -> "NDArray[np.float64]":
+    """How far each pixel of a region is from the nearest pixel beside it; 0 there."""
+    import numpy as np
+    from scipy import ndimage
+
+    return np.asarray(ndimage.distance_transform_edt(mask), float)
 
 
 def box(mask: "Mask") -> "Box":
@@ -90,9 +99,8 @@ def digits(labels: "NDArray[np.int32]", main: int) -> "tuple[int, list[int]]":
 def _thickness(labels: "NDArray[np.int32]", number: int, box: "Box") -> float:
     """Of a shape's strokes, in pixels: most of it lies within half of that from its border."""
     import numpy as np
-    from scipy import ndimage
 
-    depth = ndimage.distance_transform_edt(np.pad(labels[box] == number, 1))
+    depth = depths(np.pad(labels[box] == number, 1))
     return 2 * float(np.percentile(depth[depth > 0], 90))
 
 
