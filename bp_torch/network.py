@@ -81,6 +81,14 @@ class Network:
         inputs = None if self.preprocessing is None else len(self.preprocessing.columns)
         if inputs not in (None, self.sizes[0]):
             raise ValueError(f"the preprocessing makes {inputs} inputs, and the network has {self.sizes[0]}")
+        if self.preprocessing is not None:
+            classes, outputs = self.preprocessing.classes, self.sizes[-1]
+            fitting = 1 if classes is None else len(classes)
+            if outputs != fitting and (outputs, fitting) != (1, 2):  # one output tells two classes apart
+                what = "a value" if classes is None else f"{fitting} classes"
+                raise ValueError(
+                    f"the preprocessing is of {what}, and the network has {outputs} outputs: give {fitting}"
+                )
 
     def __repr__(self) -> str:
         w, names = self.layers[0].w, ", ".join(f.name for f in self.activations)

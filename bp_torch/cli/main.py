@@ -24,7 +24,7 @@ NAME = "bp-torch"
 HELP = Path(__file__).with_name("help")
 COMMANDS = {
     "train": "trains a network and keeps the run in a folder",
-    "predict": "evaluates a run on its test set, or reads digits from image files",
+    "predict": "evaluates a run on its test set, predicts a table's rows, or reads digits from image files",
     "report": "makes one page of a run",
     "check": "holds the gradients to differences of the cost, on this machine",
     "experiments": "makes the chapter's statements into pictures",

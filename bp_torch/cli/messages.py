@@ -23,7 +23,7 @@ def as_options(message: str) -> str:
     return f"--{option.replace('_', '-')}{must}{rest}" if must and option in (*FIELDS, *PARTS) else message
 
 
-SETTING = re.compile(r"""\b(\w+)=(?:'([\w-]+)'|"([^"]+)"|(\d+))(?!\w)""")
+SETTING = re.compile(r"""\b(\w+)=(?:'([\w-]+|[^']*"[^']*)'|"([^"]+)"|(\d+))(?!\w)""")
 """A setting as Python's users type it."""
 
 

@@ -82,7 +82,7 @@ def typed_option(name: str, value: object = None) -> str:
         return f"--{'' if value else 'no-'}{name.replace('_', '-')}"
     if name in FIELDS and not isinstance(FIELDS[name].metadata["help"], str):
         return f"--{value}"
-    text = shlex.quote(str(value)) if " " in str(value) else str(value)
+    text = shlex.quote(str(value)) if set(str(value)) & set(" \"'") else str(value)
     return " ".join(["--" + name.replace("_", "-"), *([] if value is None else [text])])
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, TextIO, cast
 
 from bp_torch.data import faults
-from bp_torch.data.columns import Cells, of_texts
+from bp_torch.data.columns import UNNAMED, Cells, of_texts
 from bp_torch.data.faults import short
 from bp_torch.errors import DataError
 
@@ -22,7 +22,6 @@ LONGEST_LINE = 1 << 24  # characters
 HEAD = 1 << 17  # characters, of which the header line tells the delimiter
 LEADING_BLANK = re.compile(r"\A\s*[\r\n]")
 QUOTED = re.compile(r'(^|[,;\t]) *(?:"[^"]*"?)+')  # a quoted cell and what is before it; a quote within is two
-UNNAMED = "Unnamed: {}"  # as pandas calls a column without a name, such as an index that it has written itself
 LACKS_HEADER = " (does the file lack its header line?)"
 
 
@@ -77,7 +76,9 @@ def read(path: Path, as_text: Container[str] = (), exact: str | None = None, fir
         name: of_texts(at, list(index), as_text=name in as_text, exact=name == exact)
         for name, at, index in zip(header.names, which, texts, strict=True)
     }
-    return Cells(str(path), columns, len(which[0]), line_of(path), header.delimiter, header.unnamed)
+    numbers = [(name, index) for name, index in zip(header.names, texts, strict=True) if columns[name].texts is None]
+    grouped = [name for name, index in numbers if header.delimiter == ";" and faults.may_be_thousands(index)]
+    return Cells(str(path), columns, len(which[0]), line_of(path), header.delimiter, header.unnamed, tuple(grouped))
 
 
 def line_of(path: Path) -> Callable[[int], str]:

@@ -11,6 +11,7 @@ from bp_torch.data import faults
 from bp_torch.data.faults import short
 from bp_torch.errors import DataError
 
+UNNAMED = "Unnamed: {}"  # as pandas calls a column without a name, such as an index that it has written itself
 EXACT = 2**53  # whole numbers up to here are float64's own
 
 
@@ -49,7 +50,8 @@ class Cells(NamedTuple):
     """What stands in a table.
 
     source: what messages call it. place: where a row, counted from 0, stands, such as "line 2". delimiter: what stands
-    between the cells of its file.
+    between the cells of its file. unnamed: the columns whose names were made up. grouped: those of numbers, in a file
+    with semicolons, that are written as 1.234, and may mean 1234.
     """
 
     source: str
@@ -58,6 +60,7 @@ class Cells(NamedTuple):
     place: Callable[[int], str]
     delimiter: str = ","
     unnamed: tuple[str, ...] = ()
+    grouped: tuple[str, ...] = ()
 
 
 def text_of(value: Any) -> str:
@@ -102,10 +105,19 @@ def of_frame(frame: Any, source: str = "the data frame", exact: str | None = Non
     """
     frame = _of_pandas(frame)
     names = [str(name) for name in frame.columns]
+    first = UNNAMED.format(0)
+    if names and names[0] in ("", first) and first not in names[1:]:  # an index that went through a file
+        names[0] = first
     if twice := next((name for k, name in enumerate(names) if name in names[:k]), None):
         raise DataError(f"{source} has several columns named {short(twice)}: give each its own name")
     columns = {name: _of_series(source, name, frame.iloc[:, k], name == exact) for k, name in enumerate(names)}
-    return Cells(source, columns, len(frame), lambda row: f"row {frame.index[row]!r}")
+    return Cells(
+        source,
+        columns,
+        len(frame),
+        lambda row: f"row {frame.index[row]!r}",
+        unnamed=(first,) if first in names[:1] else (),
+    )
 
 
 def of_columns(columns: dict[str, Any], source: str, exact: str | None = None) -> Cells:

@@ -12,10 +12,11 @@ from bp_torch.errors import DataError
 
 MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"}
 NO_NUMBER = MISSING | {"none", "-", "--"}  # what is missing among numbers, and among texts a text
-ABSENT, TRUTHS, COMMAS, DATES, SIGNS, NOT_FINITE, TEXT = (
+ABSENT, TRUTHS, COMMAS, GROUPS, DATES, SIGNS, NOT_FINITE, TEXT = (
     "missing cells",
     "truth values",
     "decimal commas",
+    "commas before three digits",
     "dates or times",
     "numbers with other signs beside their digits",
     "numbers that are not finite",
@@ -27,7 +28,8 @@ PATTERNS = {  # of what is no number; the first that fits says what it is
     DATES: r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[ T].*)?|\d{1,2}:\d{2}(?::\d{2}.*)?",
     SIGNS: r"[^\w\s]{0,2}\s?[^\w\s]?\d[\d.,_'’\s]*[^\w\s]?[^\W\d_]{0,3}",  # 1,234,567 or 12 % or € 5 or 1_0
 }
-THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"  # 1,234: who wrote it may mean 1234
+THOUSANDS = re.compile(r"[+−-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")  # 1,234: who wrote it may mean 1234
+POINTS = re.compile(r"[+−-]?[1-9]\d{0,2}\.\d{3}")  # 1.234: in German, 1234
 AMOUNT = re.compile(r"[$€£¥]?\s?[+−-]?(?:\d{1,3}(?:[.,'’\s]\d{3})+|\d*)(?:[.,]\d+)?(?:[eE][+-]?\d+)?\s?[$€£¥%‰]?")
 PADDED = re.compile(r"[+-]?0\d+")  # a code, such as 007
 SHOWN = 3  # columns that a message names of each kind; the others are counted
@@ -93,6 +95,20 @@ def is_amount(cell: str) -> bool:
     return bool(AMOUNT.fullmatch(cell.strip()[:LONGEST])) and any(map(str.isdigit, cell))
 
 
+def may_be_thousands(texts: Iterable[str]) -> bool:
+    """Whether texts are numbers as 1.234, whose points may part thousands: several, all with three digits after it.
+
+    A number of more digits without a point, such as 1234, says that they don't.
+    """
+    there = [text for text in texts if not is_no_number(text)]
+    points = [text for text in there if "." in text]
+    return (
+        len(points) > 1
+        and all(map(POINTS.fullmatch, points))
+        and all(number(text) is not None and (number(text) or 0.0) < 1000 for text in there)
+    )
+
+
 def alike(names: Iterable[str]) -> str | None:
     """Names that differ in nothing but upper and lower case, spaces or how a letter is encoded, in words.
 
@@ -121,8 +137,11 @@ def note(bad: Bad, column: str, texts: Sequence[str], which: np.ndarray, wrong: 
     rows = np.bincount(which, minlength=len(texts))
     first = np.full(len(texts), len(which))
     np.minimum.at(first, which, np.arange(len(which)))
-    for k in sorted((k for k, is_bad in enumerate(wrong) if is_bad and rows[k]), key=first.__getitem__):
-        key = kind(texts[k]), column
+    found = sorted((k for k, is_bad in enumerate(wrong) if is_bad and rows[k]), key=first.__getitem__)
+    there = [texts[k] for k in found if not is_missing(texts[k])]
+    grouped = bool(there) and all(map(THOUSANDS.fullmatch, there))
+    for k in found:
+        key = GROUPS if grouped and not is_missing(texts[k]) else kind(texts[k]), column
         known = bad.get(key, Found(0, int(first[k]), texts[k], False))
         bad[key] = known._replace(cells=known.cells + int(rows[k]), points=known.points or "." in texts[k])
 
@@ -171,9 +190,12 @@ def _advice(what: str, columns: dict[str, Found], feature: bool, delimiter: str)
     found = list(columns.values())
     cell = found[0].cell.strip()[:LONGEST]
     leave = f", or leave {'it' if len(columns) == 1 else 'them'} out, {leaving(columns)}" if feature else ""
-    if what == COMMAS:
+    if what == GROUPS and (delimiter == "," or cell.count(",") > 1 or "." in cell):
+        digits, separator = cell.replace(",", "").replace("−", "-"), delimiter.replace("\t", r"\t")
+        return f'write {digits}; with pandas, pandas.read_csv(FILE, sep="{separator}", thousands=",") reads thousands'
+    if what in (COMMAS, GROUPS):
         point = cell.replace(".", "").replace(",", ".").replace("−", "-")
-        either = f", or {cell.replace(',', '')} if it means that" if re.fullmatch(THOUSANDS, cell) else ""
+        either = f", or {cell.replace(',', '')} if it means that" if THOUSANDS.fullmatch(cell) else ""
         thousands = ', thousands="."' if any(each.points for each in found) else ""
         separator = delimiter.replace("\t", r"\t")
         return (
@@ -190,4 +212,7 @@ def _advice(what: str, columns: dict[str, Found], feature: bool, delimiter: str)
 def leaving(names: Iterable[str]) -> str:
     """The setting that leaves columns out, as it is typed."""
     names = list(names)
-    return f'drop="{",".join([*(short(name)[1:-1] for name in names[:SHOWN]), *(["…"] * (len(names) > SHOWN))])}"'
+    shown = [*(short(name)[1:-1] for name in names[:SHOWN]), *(["…"] * (len(names) > SHOWN))]
+    if any("," in name for name in shown):
+        return "drop='{}'".format(",".join(f'"{name}"' if "," in name else name for name in shown))
+    return f'drop="{",".join(shown)}"'

@@ -30,7 +30,7 @@ def chosen(cells: Cells, features: Mapping[str, Column]) -> tuple[dict[str, str]
         elif _is_index(cells, name):
             unused.append("the first column has no name and no value twice: it is left out as an index")
         elif kind is None:
-            faults.note(bad, name, column.distinct, column.values, kinds.wrong(column, kinds.NUMBER))
+            faults.note(bad, name, column.distinct, column.values, kinds.wrong(column, kinds.meant(column)))
         elif kind == kinds.CATEGORY and not column.category and kinds.is_identifier(column):
             names.append(name)
         elif name in cells.unnamed:

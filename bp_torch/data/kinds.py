@@ -47,6 +47,12 @@ def kind_of(column: Column) -> str | None:
     return CATEGORY if 2 * words > sum(rows for _, rows in kinds) or names else None
 
 
+def meant(column: Column) -> str:
+    """What a column whose cells are mixed up was to hold: dates where there are such and no numbers, else numbers."""
+    dates = any(days(text) is not None for text in column.distinct)
+    return DATE if dates and not any(number(text) is not None for text in column.distinct) else NUMBER
+
+
 def wrong(column: Column, kind: str) -> list[bool]:
     """Which texts of a column are no cells of this kind."""
     return [not faults.is_no_number(text) and value_of(text, kind) is None for text in column.distinct]

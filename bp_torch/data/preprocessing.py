@@ -229,6 +229,7 @@ class Preprocessing:
         bad: faults.Bad = {}
         for f in self.features:
             column = cells.columns[f.name]
+            _check_codes(f, column, cells)
             if column.texts is not None:
                 faults.note(bad, f.name, column.texts, column.values, kinds.wrong(column, f.kind))
             elif f.kind not in (kinds.NUMBER, CATEGORY):
@@ -255,7 +256,7 @@ class Preprocessing:
     def _passed_over(self, cells: Cells) -> list[str]:
         """What the network has no input for, in words: columns, missing cells, categories."""
         known = {f.name for f in self.features} | {self.target.name, *self.left_out}
-        more = [name for name in cells.columns if name not in known]
+        more = [name for name in cells.columns if name not in known and name not in cells.unnamed[:1]]
         were = "were" if len(more) > 1 else "was"
         told = [f"{_listed(more)} {were} not in the training, and passed over"] if more else []
         return told + [words for f in self.features if (words := self._unknown(f, cells))]
@@ -270,13 +271,16 @@ class Preprocessing:
         column = cells.columns[f.name]
         if f.kind != CATEGORY:
             count = 0 if f.missing else int(np.isnan(kinds.numbers_of(column, f.kind)).sum())
-            told = f"column {short(f.name)} lacks {count:,} cells, and lacked none when the network was trained"
+            lacks = f"lacks {count:,} cell{'s' * (count != 1)}"
+            told = f"column {short(f.name)} {lacks}, and lacked none when the network was trained"
             return told if count else None
         texts = kinds.texts_of(column)
         strange = [text not in f.categories for text in texts.distinct]
         count = int(np.array(strange, bool)[texts.values].sum())
-        names = [text or "missing cells" for text, is_new in zip(texts.distinct, strange, strict=True) if is_new]
-        told = f"column {short(f.name)} holds {_listed(names)} ({count:,} rows), for which the network has no input"
+        new = [text for text, is_new in zip(texts.distinct, strange, strict=True) if is_new]
+        named = [*([_listed(filter(None, new))] if any(new) else []), *(["missing cells"] if "" in new else [])]
+        rows = f"{count:,} row{'s' * (count != 1)}"
+        told = f"column {short(f.name)} holds {' and '.join(named)} ({rows}), for which the network has no input"
         return told if count else None
 
     def _encoded(self, cells: Cells, part: slice) -> np.ndarray:
@@ -324,6 +328,21 @@ _IN_WORDS = {
     kinds.DATE: "dates such as 2024-01-31",
     CATEGORY: "categories",
 }
+
+
+def _check_codes(f: Feature, column: Column, cells: Cells) -> None:
+    """Raises DataError where numbers stand for codes such as 01067 whose zeros were lost on the way."""
+    code = next(filter(faults.PADDED.fullmatch, f.categories), None) if f.kind == CATEGORY else None
+    if code is None or column.texts is not None:
+        return
+    texts, widths = kinds.texts_of(column), {len(text) for text in f.categories}
+    new = [text for text in texts.distinct if text and text not in f.categories]
+    if any(text.zfill(width) in f.categories for text in new for width in widths) or len(new) == len(texts.distinct):
+        raise DataError(
+            f"{cells.source}, column {short(f.name)} holds numbers such as {new[0]}, and it held texts such as "
+            f"{short(code)} when the network was trained: read it as text, with pandas "
+            f'pandas.read_csv(FILE, dtype={{"{f.name}": str}})'
+        )
 
 
 def _rows(column: Column, part: slice) -> Column:

@@ -47,7 +47,8 @@ def read(path: Path, as_text: Container[str] = (), exact: str | None = None) -> 
         columns = {name: _column(frame[k], name in as_text, name == exact) for k, name in enumerate(names)}
         more = _to_be_texts(columns, below, delimiter, exact) - coded
         if not more:
-            return beginning._replace(columns=columns, rows=len(frame))
+            grouped = tuple(name for name in beginning.grouped if _in_thousandths(columns[name]))
+            return beginning._replace(columns=columns, rows=len(frame), grouped=grouped)
         coded |= more
     return None
 
@@ -122,6 +123,12 @@ def _to_be_texts(columns: dict[str, Column], content: bytes, delimiter: str, exa
         found.add(exact)
     whole = {name for name, values in numbers.items() if _are_whole(values[:SEEN]) and _are_whole(values)}
     return found | whole if whole and _has_codes(content, delimiter) else found
+
+
+def _in_thousandths(column: Column) -> bool:
+    """Whether numbers may all have been written as 1.234, or as whole numbers below 1000."""
+    values = column.values[~np.isnan(column.values)] * 1000
+    return column.texts is None and bool((np.abs(values - values.round()) < 1e-6).all() and (values < 1e6).all())
 
 
 def _are_whole(values: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from bp_torch.errors import DataError
 
 TEXTS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET = ".parquet"
+SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
 def read(source: Any, as_text: Container[str] = (), exact: str | None = None) -> Cells:
@@ -22,9 +23,18 @@ def read(source: Any, as_text: Container[str] = (), exact: str | None = None) ->
     if is_frame(source):
         return of_frame(source, exact=exact)
     path = Path(source)
+    if told := of_sheet(str(path)):
+        raise DataError(told)
     if path.name.lower().endswith(PARQUET):
         return _of_parquet(path, exact)
     return quick.read(path, as_text, exact) or cells.read(path, as_text, exact)
+
+
+def of_sheet(name: str) -> str | None:
+    """The sentence for a path that is a spreadsheet's by its name; None for others."""
+    if not name.lower().endswith(SHEETS):
+        return None
+    return f"{name} is a spreadsheet: save it as CSV in UTF-8, or give the frame of pandas.read_excel in Python"
 
 
 def is_table(name: str) -> bool:

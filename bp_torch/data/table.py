@@ -52,6 +52,12 @@ class Table(NamedTuple):
     target_scale: float
     preprocessing: Preprocessing
 
+    def __repr__(self) -> str:
+        """In a line: rows, inputs and target."""
+        what = "values" if self.classes is None else f"{len(self.classes)} classes"
+        rows = f"{len(self.train[0])} rows to train on, {len(self.test[0])} to test on"
+        return f"<Table: {rows}; {len(self.columns)} inputs; {what} of {self.preprocessing.target.name!r}>"
+
 
 def table(
     source: Any,
@@ -98,6 +104,8 @@ def table(
             raise ValueError("test_share and test_file both say which rows to test on: leave one of them away")
     if not is_frame(source) and not isinstance(source, (str, Path)):
         raise ValueError(f"a table must be the path of a file or a data frame, not {type(source).__name__}")
+    if not isinstance(target, str):
+        raise ValueError(f"target must be the name of a column, a text, not {target!r}")
     cells = sources.read(source, exact=target)
     _check_names(cells, target)
     dropped = list(_dropped(cells, target, drop))
@@ -118,7 +126,7 @@ def table(
         if test_file is None:
             test = _to_test_on(cells, target, labels, SHARE if test_share is None else test_share, seed)
         made, notes = _fitted(cells, Target(target, classes), found, labels, test)
-        for note in [*unused, *notes]:
+        for note in [*unused, *_thousands(cells, [*found, *([] if classes else [target])]), *notes]:
             warnings.warn(f"{cells.source}, {note}", RuntimeWarning, stacklevel=2)
         x, y = made.encode_cells(cells, warn=False), labels if classes else made.scaled(labels)
         train, held_out = (x, y), (x[test], y[test])
@@ -139,6 +147,19 @@ def _to_test_on(cells: Cells, target: str, labels: Tensor, share: float, seed: i
         what = "no class has two rows, one of them to test on"
         raise DataError(f"{cells.source}, column {target!r}: {what}: add rows")
     return test
+
+
+def _thousands(cells: Cells, names: Sequence[str]) -> list[str]:
+    """What is to be told of columns of numbers whose points may part thousands, in sentences."""
+    columns = [name for name in names if name in cells.grouped]
+    if not columns:
+        return []
+    of = "columns" if len(columns) > 1 else "column"
+    listed = ", ".join(map(short, columns[: faults.SHOWN])) + " …" * (len(columns) > faults.SHOWN)
+    return [
+        f"{of} {listed}: each point stands before three digits, as in 1.234, and is read as a decimal point; if it "
+        'parts thousands, write 1234, or give the frame of pandas.read_csv(FILE, sep=";", thousands=".", decimal=",")'
+    ]
 
 
 def _fitted(
@@ -203,8 +224,10 @@ def _check_names(cells: Cells, target: str) -> None:
         lacks = LACKS_HEADER if like_cells(names) else ""
         if len(names) == 1:
             lacks = "; cells are to be separated by commas, semicolons or tabs"
+        near = difflib.get_close_matches(target, names, 1)
+        like = f" (is {short(near[0])} meant?)" if near else ""
         known = textwrap.shorten(", ".join(names[:100]), 500, placeholder=" …")
-        raise ValueError(f"{cells.source} has no column {target!r}: its columns are {known}{lacks}")
+        raise ValueError(f"{cells.source} has no column {target!r}{like}: its columns are {known}{lacks}")
     if len(names) == 1:
         raise DataError(f"{cells.source} has no column but {target!r}: it needs features too")
 
@@ -212,6 +235,8 @@ def _check_names(cells: Cells, target: str) -> None:
 def _dropped(cells: Cells, target: str, drop: str | Sequence[str]) -> Sequence[str]:
     """The columns to leave out; raises ValueError for one that is none."""
     names = names_of(drop)
+    if isinstance(drop, str) and drop.strip() in cells.columns and not all(name in cells.columns for name in names):
+        names = [drop.strip()]  # its name holds a comma
     for name in names:
         if name == target:
             raise ValueError(f"drop must name other columns than {short(name)}, which is to be predicted")

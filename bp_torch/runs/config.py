@@ -18,6 +18,7 @@ from bp_torch.activations import ACTIVATIONS
 from bp_torch.borrowed import Borrowed
 from bp_torch.costs import COSTS
 from bp_torch.data.named import DATASETS, Choice, check_choice, is_table, joined
+from bp_torch.data.sources import of_sheet
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe, as_text, option
@@ -67,7 +68,10 @@ class Config:
     Raises ValueError for a name or a number that can't be used, before anything is loaded.
     """
 
-    dataset: str = option("mnist", f"{', '.join(DATASETS)}, or a table FILE.csv or FILE.tsv")
+    dataset: str = option(
+        "mnist",
+        f"{', '.join(DATASETS)}, or a table: FILE.csv, FILE.tsv, either also with .gz after it, or FILE.parquet",
+    )
     data_dir: str | None = option(
         None, "where downloads are or go (default: data), or the four files of idx", str, "DIR"
     )
@@ -126,6 +130,8 @@ class Config:
                 "optimizer must be an entry of bp.OPTIMISERS in a run, since its config is kept as text, not "
                 f"{self.recipe.optimizer} of torch.optim"
             )
+        if told := of_sheet(self.dataset):
+            raise ValueError(told)
         if self.dataset not in DATASETS and not is_table(self.dataset):
             raise ValueError(f"unknown dataset {self.dataset!r}: choose one of {', '.join(DATASETS)}, or a FILE.csv")
         if is_table(self.dataset) != (self.target is not None):

@@ -1,5 +1,6 @@
 """A saved run, read from its folder, and the test set that it is evaluated on."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -83,17 +84,21 @@ def load_test_set(
                 f"of {test_file}, name it after the run"
             )
         test_file = test_file or config.test_file
-        of_both = f" beside its test file {test_file}" if test_file else ""
+        what = f"with its test file {test_file} is not, or is no longer, what" if test_file else ""
+        what = what or "is not, or is no longer, the table that"
         if Path(name).is_file() and named.table_checksum(name, test_file) not in (config.sha256, None):
             raise ValueError(
-                f"{name}{of_both} is not, or is no longer, what {run.folder} was trained on, so that its test rows "
+                f"{name} {what} {run.folder} was trained on, so that its test rows "
                 "would be others; to predict rows of another table, name it after the run"
             )
         target = target or config.target
         if target != config.target:
             raise ValueError(f"{run.folder} predicts {config.target!r}, not {target!r}")
     choice = config.choice._replace(test_file=test_file)._asdict() if named.is_table(name) else {}
-    test = named.load(name, "test", root=data_dir, target=target, device=like.device, dtype=like.dtype, **choice)
+    with warnings.catch_warnings():
+        if choice:  # what a table's columns are was told when the run was trained
+            warnings.simplefilter("ignore", RuntimeWarning)
+        test = named.load(name, "test", root=data_dir, target=target, device=like.device, dtype=like.dtype, **choice)
     if test.x.shape[1] != run.net.sizes[0]:
         raise ValueError(f"{name} has {test.x.shape[1]} inputs, and {run.folder} was trained on {run.net.sizes[0]}")
     if test.image is not None and "image" in config.about and test.image != config.image(run.net.sizes[0]):

@@ -42,7 +42,7 @@ def test_rows_without_the_target_are_predicted_in_their_order(folder: Path, caps
     found = lines(printed.out)
     assert [line["row"] for line in found] == ["1", "2", "3"]
     assert list(found[0]) == ["row", "prediction", "probability no", "probability yes"]
-    assert "column 'town' holds 'Rom' (1 rows), for which the network has no input" in printed.err
+    assert "column 'town' holds 'Rom' (1 row), for which the network has no input" in printed.err
     assert printed.err.splitlines()[-1] == "new.csv, 3 rows"
     run = runs.read("run")
     assert isinstance(run.net.preprocessing, Preprocessing)

@@ -4,6 +4,7 @@ import datetime
 import json
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,8 @@ def test_what_the_network_has_no_input_for_is_warned_of(table: Table) -> None:
     with pytest.warns(RuntimeWarning) as said:
         x = table.preprocessing.encode(frame)
     assert str(said[0].message) == (
-        "the data frame: 'colour' was not in the training, and passed over; column 'town' holds 'Rom' (1 rows), for "
-        "which the network has no input; column 'smoker' lacks 1 cells, and lacked none when the network was trained"
+        "the data frame: 'colour' was not in the training, and passed over; column 'town' holds 'Rom' (1 row), for "
+        "which the network has no input; column 'smoker' lacks 1 cell, and lacked none when the network was trained"
     )
     assert said[0].filename == __file__
     assert x[0, 4:8].tolist() == [0, 0, 0, 0]
@@ -294,7 +295,7 @@ ROWS = {
         "'65+' in line 2): write the digits",
     ),
     "5 kg": ("w,t\n", lambda k: f"{k % 6} kg", "'0 kg' in line 2): write the digits alone"),
-    "thousands": ("w,t\n", lambda k: f'"{k % 6 + 1},234"', "write 1.234, or 1234 if it means that"),
+    "thousands": ("w,t\n", lambda k: f'"{k % 6 + 1},234"', "write 1234; with pandas"),
     "31.01.2024": ("d,t\n", lambda k: f"{k % 28 + 1:02}.01.2024", "write dates as 2024-01-31"),
     "times": ("d,t\n", lambda k: f"{k % 24:02}:30", 'and times as numbers, or leave it out, drop="d"'),
 }
@@ -353,3 +354,50 @@ def test_names_and_rows_go_through_the_preprocessing_or_are_told_how() -> None:
     for given, way in rows:
         with pytest.raises(ValueError, match=f"x must be a data frame .*: give {way}"):
             net.predict(given)  # pyright: ignore[reportArgumentType]
+
+
+def test_codes_whose_zeros_were_lost_are_refused(tmp_path: Path) -> None:
+    path = made(
+        tmp_path, "zip,t\n" + "".join(f"{('01067', '80331', '04109')[k % 3]},{'xyz'[k % 3]}\n" for k in range(60))
+    )
+    table = bp.data.table(path, target="t")
+    with pytest.raises(bp.DataError, match=r"'zip' holds numbers such as 1067.*'01067'.*dtype=\{\"zip\": str\}"):
+        table.preprocessing.encode(pd.read_csv(path))
+    assert table.preprocessing.encode(pd.read_csv(path, dtype={"zip": str})).sum() == 60
+
+
+@pytest.mark.filterwarnings("ignore:.*the first column has no name")
+@pytest.mark.parametrize("name", ["Unnamed: 0", ""])
+def test_an_index_that_went_through_a_file_is_left_out_of_a_frame_too(name: str) -> None:
+    frame = pd.DataFrame({name: range(40), "a": [k % 7 for k in range(40)], "kind": ["xy"[k % 2] for k in range(40)]})
+    made_of = bp.data.table(frame, target="kind").preprocessing
+    assert made_of.columns == ("a",)
+    made_of = bp.data.table(frame[["a", "kind"]], target="kind").preprocessing
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made_of.encode(frame)
+
+
+def test_a_network_has_an_output_for_each_class_of_its_preprocessing(table: Table) -> None:
+    count, made_of = len(table.columns), table.preprocessing
+    classes = len(made_of.classes or ())
+    for outputs in (classes + 1, classes + 2):
+        with pytest.raises(ValueError, match=f"of {classes} classes, and the network has {outputs} outputs"):
+            bp.Network.create([count, outputs], preprocessing=made_of)
+
+
+def test_a_table_is_shown_in_a_line(table: Table) -> None:
+    assert repr(table).startswith("<Table: ")
+    assert len(repr(table)) < 120
+
+
+def test_what_is_no_name_of_a_column_is_told(tmp_path: Path) -> None:
+    path = made(tmp_path, 'churn,"income, total",a\n' + "".join(f"{k % 2},{k % 5},{k % 3}\n" for k in range(30)))
+    with pytest.raises(ValueError, match=r"target must be the name of a column, a text, not \['churn'\]"):
+        bp.data.table(path, target=["churn"])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"no column 'chrun' \(is 'churn' meant\?\)"):
+        bp.data.table(path, target="chrun")
+    for drop in ("income, total", '"income, total"'):
+        assert bp.data.table(path, target="churn", drop=drop).columns == ("a",)
+    with pytest.raises(bp.DataError, match="is a spreadsheet: save it as CSV"):
+        bp.data.table(tmp_path / "t.xlsx", target="a")
