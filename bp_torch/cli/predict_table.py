@@ -11,6 +11,7 @@ from bp_torch.cli import out as places
 from bp_torch.cli.messages import counted, figures
 from bp_torch.cli.streams import say
 from bp_torch.data.columns import Cells
+from bp_torch.data.faults import short
 from bp_torch.data.preprocessing import Preprocessing
 from bp_torch.data.table import read_for
 from bp_torch.network import Network
@@ -58,7 +59,17 @@ def _quality(fitted: Preprocessing, cells: Cells, outputs: Tensor) -> list[str]:
     count = int(known.sum())
     what = "class that is known" if fitted.classes else "value"
     of = "" if count == cells.rows else f"of the {counted(count, 'row')} with a {what}: "
-    return [of + first, *more]
+    return [of + first, *more, *_strange(cells, fitted.target.name, ~known)]
+
+
+def _strange(cells: Cells, target: str, unknown: Tensor) -> list[str]:
+    """The first cell of the target that says something and is no class or value, in a line. unknown: (m,) bool."""
+    rows = (unknown.numpy() & ~cells.columns[target].missing()).nonzero()[0].tolist()
+    if not rows:
+        return []
+    texts = cells.columns[target].as_texts()
+    cell = short(texts.distinct[texts.values[rows[0]]])
+    return [f"{cell} in {cells.place(rows[0])} is none that the network knows ({counted(len(rows), 'such row')})"]
 
 
 def _lines(net: Network, fitted: Preprocessing, outputs: Tensor) -> Iterator[list[object]]:

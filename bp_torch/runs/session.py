@@ -259,7 +259,7 @@ def _standing(fresh: Session) -> Session:
         )
     saved = Config.of({"data_dir": config.data_dir, "task": config.task, **settings})  # at first it held neither
     if saved.sha256 != config.sha256:
-        raise ValueError(f"{config.dataset} has changed since the run began: put the data of then there")
+        raise ValueError(f"{config.dataset} has changed since the run began: put back what it was trained on")
     if not config.is_same_run(saved) or net.sizes != fresh.net.sizes:
         raise CheckpointError(
             f"{source} was saved with other settings than {folder / configuration.FILE} says: put these right"

@@ -462,7 +462,7 @@ def test_a_table_that_moved_is_recognised_and_one_that_changed_is_not(tmp_path: 
     (tmp_path / "moved.csv").rename(tmp_path / "flowers.csv")
     code, printed = run("--resume", tmp_path / "run")
     assert code == 2
-    assert "flowers.csv has changed since the run began: put the data of then there" in printed
+    assert "flowers.csv has changed since the run began: put back what it was trained on" in printed
 
 
 def test_idx_files_that_changed_end_a_resumed_run(tmp_path: Path, run: Run) -> None:
