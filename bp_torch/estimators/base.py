@@ -28,6 +28,7 @@ from bp_torch.training.loop import Record
 
 FLOATS = (np.float64, np.float32)
 SPARSE = ("csr", "csc")
+NOTHING = 1e-30  # of the largest weight
 
 
 def is_stochastic(model: "MLP") -> bool:
@@ -242,8 +243,9 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         sample_weight = self._weights(labels, sample_weight, incremental)
-        if sample_weight is not None and (counted := sample_weight != 0).any() and not counted.all():
-            X, labels, y, sample_weight = X[counted], labels[counted], y[counted], sample_weight[counted]
+        if sample_weight is not None and (sample_weight > 0).any():
+            # Training leaves examples of weight 0 out of its batches; scikit-learn makes batches of all of them.
+            sample_weight = np.maximum(sample_weight, NOTHING * sample_weight.max())
         self.n_outputs_ = y.shape[1]
         self._random_state = check_random_state(self.random_state)
         if first:
@@ -264,6 +266,8 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC)
             X_val = validate_data(self, X_val, accept_sparse=SPARSE, dtype=FLOATS, reset=False)
             labels_val, y_val = self._validated_targets(y_val)
             check_consistent_length(X_val, y_val)
+            if y_val.shape[1] != y.shape[1]:
+                raise ValueError(f"y_val has {y_val.shape[1]} outputs, and y has {y.shape[1]}.")
             held_out = (X_val, y_val, labels_val, None)
         elif self.early_stopping:
             X, y, sample_weight, held_out = self._split(X, y, labels, sample_weight)

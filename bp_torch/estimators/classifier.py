@@ -14,9 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import _check_y, validate_data
 
-from bp_torch.estimators import growth
+from bp_torch.estimators import choices, growth
 from bp_torch.estimators.base import FLOATS, MLP, SPARSE, is_stochastic, keep_parameters
-from bp_torch.estimators.choices import CONSTRAINTS
 
 
 class MLPClassifier(ClassifierMixin, MLP):
@@ -37,7 +36,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CONSTRAINTS,
+        **choices.CONSTRAINTS,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
@@ -99,7 +98,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         if self.n_outputs_ == 1:
             return np.vstack([1 - outputs.ravel(), outputs.ravel()]).T
         if self._label_binarizer.y_type_ == "multiclass" and self.out_activation_ != "softmax":
-            return outputs / outputs.sum(axis=1, keepdims=True)  # of an own cost
+            return outputs / outputs.sum(axis=1, keepdims=True)  # each is the probability of its class by itself
         return outputs
 
     def predict_log_proba(self, X: Any) -> NDArray[np.floating]:
@@ -171,7 +170,11 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _fitting_cost(self) -> tuple[str, str]:
         several = self._label_binarizer.y_type_ == "multiclass"
-        return ("softmax_cross_entropy" if several else "binary_cross_entropy"), "sigmoid"
+        cost, fits = self.cost, "softmax_cross_entropy" if several else "binary_cross_entropy"
+        if cost is not None and choices.output_of(chosen := choices.cost_of(cost, fits), "sigmoid").reach != (0, 1):
+            told = f"cost={chosen.name!r} has outputs that are no probabilities"
+            raise ValueError(f"{told}: leave cost out, which takes {fits}.")
+        return fits, "sigmoid"
 
     def _score_outputs(self, outputs: NDArray[Any], y: Any, sample_weight: Any) -> float:
         if not np.isfinite(outputs).all():

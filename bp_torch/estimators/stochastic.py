@@ -124,7 +124,7 @@ def recipe_of(model: "MLP", task: Task, mean_weight: float, incremental: bool) -
     rate: Any = model.learning_rate_init
     if not isinstance(rate, Schedule):
         rate = (lambda epoch: kept.learning_rate) if changes or incremental else float(rate)
-    dropout = model.dropout if isinstance(model.dropout, (int, float)) else tuple(model.dropout)
+    dropout = tuple(float(rate) for rate in np.atleast_1d(model.dropout))
     return Recipe(
         epochs=1 if incremental else model.max_iter,
         batch_size=task.batch_size,

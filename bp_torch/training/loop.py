@@ -53,7 +53,7 @@ class Record:
     validation_accuracy: float | None
     seconds: float
     examples_per_second: float
-    position: Position = field(compare=False)  # it holds tensors, of which no two need be equal
+    position: Position = field(compare=False, repr=False)  # it holds tensors
     lr: float | None = None
     penalty: float = 0.0
 

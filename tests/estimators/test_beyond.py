@@ -350,3 +350,25 @@ def _interrupted(model: MLPClassifier, cost: float) -> float:
     if model.n_iter_ == 3:
         raise KeyboardInterrupt
     return cost
+
+
+def test_a_classifier_refuses_a_cost_whose_outputs_are_no_probabilities() -> None:
+    with pytest.raises(ValueError, match="cost='poisson' has outputs that are no probabilities: leave cost out"):
+        MLPClassifier(cost="poisson", **SMALL).fit(X, Y)
+
+
+def test_targets_to_validate_on_have_the_outputs_of_the_others() -> None:
+    with pytest.raises(ValueError, match="y_val has 2 outputs, and y has 1"):
+        MLPRegressor(**SMALL).fit(X_REAL, Y_REAL, X_val=X_REAL, y_val=np.c_[Y_REAL, Y_REAL])
+
+
+@pytest.mark.parametrize("sizes", [(2.5,), (True,), [7.9]], ids=str)
+def test_neurons_are_whole_numbers(sizes: Any) -> None:
+    with pytest.raises(TypeError, match="hidden_layer_sizes must be whole numbers"):
+        MLPClassifier(**{**SMALL, "hidden_layer_sizes": sizes}).fit(X, Y)
+
+
+def test_dropout_is_any_number() -> None:
+    models = [MLPClassifier(dropout=p, **SMALL).fit(X, Y) for p in (0.5, np.float32(0.5), np.array([0, 0.5]))]
+    for model in models[1:]:
+        assert np.array_equal(model.coefs_[0], models[0].coefs_[0])

@@ -144,3 +144,15 @@ def test_a_warm_start_gives_their_model() -> None:
     assert mine.t_ == wanted.t_
     assert mine.loss_curve_ == pytest.approx(wanted.loss_curve_)
     np.testing.assert_allclose(mine.coefs_[0], wanted.coefs_[0], rtol=0, atol=1e-9)
+
+
+def test_examples_of_weight_0_take_their_places_in_the_batches() -> None:
+    """As bagging gives them to those out of the bag: as many steps are taken as without weights."""
+    weights = np.random.RandomState(0).binomial(1, 0.3, len(X_IRIS)).astype(float)
+    parameters: Any = dict(hidden_layer_sizes=(6,), alpha=0, batch_size=25, max_iter=3, random_state=0)
+    mine, wanted = (
+        module.MLPClassifier(**parameters).fit(X_IRIS, Y_IRIS, sample_weight=weights) for module in (ours, theirs)
+    )
+    assert mine.t_ == wanted.t_
+    for got, expected in zip(mine.coefs_, wanted.coefs_, strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-12)

@@ -12,6 +12,7 @@ MOST, MOST_BY_RULE = (
     0.5,
 )  # of the inputs of a few examples, the share that may be active; a rule changes all weights
 TOGETHER = 5  # examples that are multiplied at once, on the widest of CPUs
+NEURONS = 64  # of the first layer, from which on an epoch earns that its examples are compressed
 LOOKED_AT = 500  # examples
 SEEN_AGAIN = 64  # before each epoch
 SLACK = 64  # bytes behind the values, which are read by whole vectors
@@ -34,16 +35,22 @@ class Compressed(NamedTuple):
         return (ctypes.c_void_p * 3)(*(t.data_ptr() for t in self[:3]))
 
     def is_of(self, x: Tensor) -> bool:
-        """Whether x is as it was, by all that can be seen in a moment: NumPy's writes are seen in the sample alone."""
-        return _version(x) == self.version and torch.equal(x[_some(len(x), SEEN_AGAIN)], self.sample)
+        """Whether x is as it was: by torch's count of changes and a sample; not known of NumPy's memory."""
+        seen = _version(x) == self.version and torch.equal(x[_some(len(x), SEEN_AGAIN)], self.sample)
+        return seen and not is_shared(x)
 
 
-def pays(x: Tensor, plain: bool) -> bool:
+def is_shared(x: Tensor) -> bool:
+    """Whether NumPy has the same memory, whose writes torch does not count. Then torch can't resize it."""
+    return not x.untyped_storage().resizable()
+
+
+def pays(x: Tensor, neurons: int, plain: bool) -> bool:
     """Whether a step on these examples (m, n_0) is the faster for skipping their zeros, by a look at some of them.
 
-    plain: whether it is the step of plain gradient descent.
+    neurons: of the first layer. plain: whether it is the step of plain gradient descent.
     """
-    if x.shape[1] < LEAST:
+    if x.shape[1] < LEAST or (is_shared(x) and neurons < NEURONS):  # shared memory is compressed anew in each epoch
         return False
     rows = _some(len(x), LOOKED_AT)
     whole = rows[: len(rows) // TOGETHER * TOGETHER] if len(rows) >= TOGETHER else rows

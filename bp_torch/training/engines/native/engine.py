@@ -41,7 +41,7 @@ class _Built(NamedTuple):
 def native(job: Job) -> Run:
     """The engine: see `Run`. The data lies on the CPU."""
     batch_size, x, y = job.recipe.batch_size, *job.data
-    skips = source.can_skip(job.plan) and compressed.pays(x, job.plan.is_plain)
+    skips = source.can_skip(job.plan) and compressed.pays(x, job.state.net.sizes[1], job.plan.is_plain)
     by_columns = source.by_columns(source.kind_of(job.state.net, job.plan)) if skips else ()
     targets = y.resolve_neg().contiguous()
     weights = None if job.weights is None else job.weights.data_ptr()
