@@ -61,7 +61,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
-    """The neurons of each hidden layer. Raises ValueError where one is not positive, TypeError where one is not whole."""
+    """The neurons of each hidden layer. Raises ValueError where one is not positive, TypeError for no whole number."""
     sizes = list(hidden_layer_sizes) if hasattr(hidden_layer_sizes, "__iter__") else [hidden_layer_sizes]
     if np.any(np.array(sizes) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
