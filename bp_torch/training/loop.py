@@ -94,7 +94,8 @@ def train(
         (m, n_L). A class index of −100 is no target, as in torch's cross_entropy: its example is left out. Arrays of
         NumPy, frames and lists become such tensors, once, where the dtype holds all their values. validation=0.1 holds
         out a tenth of the data, the same share of every class, drawn by `seed`. A sparse x, SciPy's or torch's, is
-        never made dense; the engine "eager" runs it.
+        never made dense; the engine "eager" runs it. What is written into the tensors between two records counts from
+        then on; through x.data or DLPack, "native" may not see it.
     sample_weight: what each example counts for (m,), 0 or more: C = Σ w_x C_x / Σ w_x over each batch, as in
         scikit-learn. An example of weight 0 is left out.
     every: yields a record after every so many batches within an epoch, too: a place to save and to stop in an epoch
