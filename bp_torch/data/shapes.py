@@ -69,7 +69,8 @@ def labelled(mask: "Mask") -> "NDArray[np.int32]":
 def digits(labels: "NDArray[np.int32]", main: int) -> "tuple[int, list[int]]":
     """How many digits the labelled shapes (h, w) seem to be, and which labels belong to the same one as the main shape.
 
-    Digits are of like height and lie apart; a part of one has strokes nearly as thick and is near; all else is dirt.
+    Digits are of like height and lie apart; a part of one has strokes nearly as thick, and lies nearer to it than half
+    the part's length; all else is dirt.
     """
     import numpy as np
     from scipy import ndimage
@@ -88,10 +89,13 @@ def digits(labels: "NDArray[np.int32]", main: int) -> "tuple[int, list[int]]":
         groups = [g for g in groups if g not in near] + [[each, *(other for g in near for other in g)]]
     (mine,) = (group for group in groups if main in group)
     thick = _thickness(labels, main, own)
+    away = ndimage.distance_transform_edt(labels != main)
     for each, part in enumerate(found, 1):
-        if each in long or not areas[main] >= areas[each] >= areas[main] / 60 or _distance(own, part) >= size / 4:
+        if each in long or not areas[main] >= areas[each] >= areas[main] / 60:
             continue
-        if _thickness(labels, each, part) >= 0.45 * thick and max(_length(side) for side in part) >= 1.2 * thick:
+        length = max(_length(side) for side in part)
+        near = away[part][labels[part] == each].min() < min(length / 2, size / 4)
+        if near and length >= 1.2 * thick and _thickness(labels, each, part) >= 0.45 * thick:
             mine.append(each)
     return len(groups), mine
 
@@ -106,11 +110,6 @@ def _thickness(labels: "NDArray[np.int32]", number: int, box: "Box") -> float:
 
 def _at_border(box: "Box", shape: tuple[int, ...]) -> bool:
     return any(side.start == 0 or side.stop == length for side, length in zip(box, shape, strict=True))
-
-
-def _distance(one: "Box", other: "Box") -> int:
-    """Pixels between two boxes, along the rows or the columns, whichever are more."""
-    return max(_gap(*sides) for sides in zip(one, other, strict=True))
 
 
 def _apart(one: "Box", other: "Box") -> bool:
