@@ -27,6 +27,7 @@ BEGINS = 0.3  # of full ink: where the digit ends
 EDGE = 3  # pixels within which an edge rises
 TRIED = 8  # candidates of a threshold, the largest ones
 FRAME = 0.15  # of a side: the widest frame
+JUMP = 0.08  # of the full range, at least: the edge of a frame
 SHEET = 0.15  # of the picture: the smallest paper
 SQUARE = 0.92  # of a rectangle: what fills so much of it is one; an ellipse fills 0.79
 FULL = 0.6  # of a sheet: what the digit leaves at least
@@ -88,8 +89,13 @@ def _frame(shades: "Array") -> int:
     step = max(1, len(shades) // 150)
     near = shades[: deepest + step + 1]
     jumps = near[step:] - near[:-step]
-    share = np.maximum((jumps > 0.08).mean(axis=1), (jumps < -0.08).mean(axis=1)).max(axis=1)
-    deep = np.flatnonzero(share > 0.8)
+    up, down = jumps > JUMP, jumps < -JUMP
+    along = np.maximum(up.mean(axis=1), down.mean(axis=1)).max(axis=1)
+    corner = int(shades.shape[1] * FRAME)
+    inner = slice(corner, -corner or None)  # the frame's other sides, its round corners, are outside
+    within = np.maximum(up[:, inner].mean(axis=1), down[:, inner].mean(axis=1)).max(axis=1)
+    even = (np.abs(near[:-step, 1:] - near[:-step, :-1]).max(axis=2) > JUMP).mean(axis=1) < 0.02
+    deep = np.flatnonzero((along > 0.8) | (even & (within > 0.6)))
     return int(deep[-1]) + step + 1 if len(deep) else 0
 
 
@@ -186,7 +192,7 @@ def _sheet(shades: "Array") -> "Mask | None":
         angles = np.radians(np.arange(0, 90, 2))[:, None]
         high = np.ptp(rows * np.cos(angles) + columns * np.sin(angles), axis=1) + 1
         wide = np.ptp(columns * np.cos(angles) - rows * np.sin(angles), axis=1) + 1
-        if hull.sum() > SQUARE * (high * wide).min() and FULL * hull.sum() < one.sum() < 0.99 * hull.sum():
+        if hull.sum() > SQUARE * (high * wide).min() and FULL < mask[hull].mean() < 0.99:
             return hull
     return None
 
