@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WORKED = 224  # pixels of the longer side: smaller pictures are enlarged first, so that a stroke has an inside
 NARROW = 0.4  # of the shorter side: what is wider is no stroke
 LEAST = 0.06  # of the full range: the lowest threshold
+CLEAR = 0.05  # of the full range: the least contrast of a digit's edge
 LEVELS = 5  # of faint ink, and as many of strong ink
 BEGINS = 0.3  # of full ink: where the digit ends
 EDGE = 3  # pixels within which an edge rises
@@ -72,31 +73,34 @@ def find(shades: "Array") -> Found | None:
 
 
 def unframed(shades: "Array") -> "Box":
-    """The rows and columns within a frame: behind the last edge that runs along most of a side, near that side."""
-    rows = [_frame(shades), shades.shape[0] - _frame(shades[::-1])]
+    """The rows and columns within a frame: behind the last edge that runs along most of a side, near that side.
+
+    Where the digit touches a frame, or its corners are round, less of the edge is left: that is enough where all four
+    sides have as much.
+    """
     turned = shades.transpose(1, 0, 2)
-    columns = [_frame(turned), shades.shape[1] - _frame(turned[::-1])]
-    return slice(*rows), slice(*columns)
+    sides = [_frame(side) for side in (shades, shades[::-1], turned, turned[::-1])]
+    top, bottom, left, right = (any_ if all(each[1] for each in sides) else sure for sure, any_ in sides)
+    return slice(top, shades.shape[0] - bottom), slice(left, shades.shape[1] - right)
 
 
-def _frame(shades: "Array") -> int:
-    """How many of the first rows are a frame."""
+def _frame(shades: "Array") -> tuple[int, int]:
+    """How many of the first rows are a frame: surely, and perhaps."""
     import numpy as np
 
     deepest = int(len(shades) * FRAME)
     if deepest < 1 or len(shades) < 12:
-        return 0
+        return 0, 0
     step = max(1, len(shades) // 150)
     near = shades[: deepest + step + 1]
     jumps = near[step:] - near[:-step]
-    up, down = jumps > JUMP, jumps < -JUMP
-    along = np.maximum(up.mean(axis=1), down.mean(axis=1)).max(axis=1)
+    ways = jumps > JUMP, jumps < -JUMP
     corner = int(shades.shape[1] * FRAME)
-    inner = slice(corner, -corner or None)  # the frame's other sides, its round corners, are outside
-    within = np.maximum(up[:, inner].mean(axis=1), down[:, inner].mean(axis=1)).max(axis=1)
-    even = (np.abs(near[:-step, 1:] - near[:-step, :-1]).max(axis=2) > JUMP).mean(axis=1) < 0.02
-    deep = np.flatnonzero((along > 0.8) | (even & (within > 0.6)))
-    return int(deep[-1]) + step + 1 if len(deep) else 0
+    along = np.maximum(*(way.mean(axis=1) for way in ways)).max(axis=1)
+    within = np.maximum(*(way[:, corner : shades.shape[1] - corner].mean(axis=1) for way in ways)).max(axis=1)
+    sure, perhaps = (np.flatnonzero(share > least) for share, least in ((along, 0.8), (within, 0.6)))
+    first, last = (int(deep[-1]) + step + 1 if len(deep) else 0 for deep in (sure, perhaps))
+    return first, max(first, last)
 
 
 def noise(shades: "Array") -> float:
@@ -119,13 +123,13 @@ def _find(shades: "Array") -> Found | None:
         return None
     shades = _one_way(shades)
     grain = noise(shades)
-    sigma = min(1.5, 25 * grain)
+    sigma = min(2.0, 40 * grain, max(height, width) / 100)
     even = ndimage.gaussian_filter(shades, (sigma, sigma, 0)) if sigma > 0.2 else shades
     factor = max(1, round(WORKED / max(height, width)))
     if factor > 1:
         even = enlarged(even, factor)
     remaining = grain / (1 + 2 * sigma)
-    return _best(even, max(LEAST, 4 * remaining), 4 * factor, max(1.2 * LEAST, 5 * remaining))
+    return _best(even, max(LEAST, 4 * remaining), 4 * factor, max(CLEAR, 5 * remaining))
 
 
 def _best(shades: "Array", least: float, smallest: int, contrast: float, *, sheets: bool = True) -> Found | None:
