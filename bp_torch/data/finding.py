@@ -158,17 +158,19 @@ def _best(shades: "Array", least: float, smallest: int, contrast: float, *, shee
 
 
 def _cut_off(digit: Candidate, hole: Candidate) -> bool:
-    """Whether a shape is a digit that the picture's border cuts, and what seems better only lies between its strokes."""
+    """Whether a shape is a digit that the picture's border cuts, and what seems better lies between its strokes."""
+    import numpy as np
     from scipy import ndimage
 
     one, other = digit.labels == digit.number, hole.labels == hole.number
     if not any(line.any() for line in (one[0], one[-1], one[:, 0], one[:, -1])):
         return False
-    ring = ndimage.binary_dilation(other, iterations=2 * EDGE) & ~ndimage.binary_dilation(other, iterations=EDGE)
+    far, near = (np.asarray(ndimage.binary_dilation(other, iterations=k * EDGE), bool) for k in (2, 1))
+    ring = far & ~near
     if not ring.any() or one[ring].mean() < HELD:
         return False
     wide = min(_length(side) for side in shapes.box(one))
-    return 2 * ndimage.distance_transform_edt(one).max() < 0.5 * wide
+    return 2 * shapes.depths(one).max() < 0.5 * wide
 
 
 def _strength(candidate: Candidate) -> float:

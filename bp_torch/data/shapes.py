@@ -89,7 +89,7 @@ def digits(labels: "NDArray[np.int32]", main: int) -> "tuple[int, list[int]]":
         groups = [g for g in groups if g not in near] + [[each, *(other for g in near for other in g)]]
     (mine,) = (group for group in groups if main in group)
     thick = _thickness(labels, main, own)
-    away = ndimage.distance_transform_edt(labels != main)
+    away = depths(labels != main)
     for each, part in enumerate(found, 1):
         if each in long or not areas[main] >= areas[each] >= areas[main] / 60:
             continue
