@@ -245,7 +245,7 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC)
         sample_weight = self._weights(labels, sample_weight, incremental)
         if sample_weight is not None and (sample_weight > 0).any():
             # Training leaves examples of weight 0 out of its batches; scikit-learn makes batches of all of them.
-            sample_weight = np.maximum(sample_weight, NOTHING * sample_weight.max())
+            sample_weight = np.where(sample_weight == 0, NOTHING * sample_weight.max(), sample_weight)
         self.n_outputs_ = y.shape[1]
         self._random_state = check_random_state(self.random_state)
         if first:
