@@ -19,7 +19,7 @@ from bp_torch.activations import Activation
 from bp_torch.costs import Cost
 from bp_torch.estimators import choices, lbfgs, stochastic
 from bp_torch.estimators.examples import HeldOut, Task, activations, tensor_of
-from bp_torch.estimators.weights import DTYPES, Arrays, arrays_of, drawn, layers_of, together
+from bp_torch.estimators.weights import DTYPES, NOTHING, Arrays, arrays_of, drawn, layers_of, together
 from bp_torch.network import Network
 from bp_torch.penalties import penalty
 from bp_torch.schedules import Schedule
@@ -28,7 +28,6 @@ from bp_torch.training.loop import Record
 
 FLOATS = (np.float64, np.float32)
 SPARSE = ("csr", "csc")
-NOTHING = 1e-30  # of the largest weight
 
 
 def is_stochastic(model: "MLP") -> bool:
@@ -108,7 +107,6 @@ class MLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC)
     _random_state: np.random.RandomState
     _optimizer: stochastic.Kept
     _no_improvement_count: int
-    _best: tuple[Arrays, Arrays] | None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> Self:

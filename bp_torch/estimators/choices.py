@@ -1,5 +1,6 @@
 """What an estimator's parameters stand for: activations, costs, update rules, and a `Recipe` of it all."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -98,6 +99,22 @@ def cost_of(cost: str | Cost | None, fitting: str) -> Cost:
 def output_of(cost: Cost, otherwise: str) -> Activation:
     """The output activation of this cost; where it takes any, the one of that name."""
     return cost.output or ACTIVATIONS[otherwise]
+
+
+CALLED = {
+    r"\ba smaller lr\b": "a smaller learning_rate_init",
+    r"\boptimizer=": "solver=",
+    r"\bl2\b": "alpha",
+    r", or make the network with cost='quadratic' and output='identity'": "",
+}
+"""What messages of training call otherwise than an estimator's parameters."""
+
+
+def as_parameters(message: str) -> str:
+    """A message of training in the words of an estimator's parameters."""
+    for ours, theirs in CALLED.items():
+        message = re.sub(ours, theirs, message)
+    return message
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Training epoch by epoch: `bp_torch.train` takes the steps, and each epoch is judged as scikit-learn's MLP does."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,9 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from bp_torch.errors import DivergenceError
-from bp_torch.estimators.choices import order_by
+from bp_torch.estimators.choices import as_parameters, order_by
 from bp_torch.estimators.examples import HeldOut, Task, passed
-from bp_torch.estimators.weights import Arrays, arrays_of, layers_of
+from bp_torch.estimators.weights import NOTHING, Arrays, arrays_of, layers_of
 from bp_torch.network import Network
 from bp_torch.optimisers import SGD
 from bp_torch.penalties import penalty
@@ -60,14 +60,16 @@ def epochs(model: "MLP", net: Network, task: Task, incremental: bool) -> Iterato
     recipe = recipe_of(model, task, mean, incremental)
     whole = batches * task.batch_size / m  # the share of a penalty that an epoch of batches, the last one short, adds
     before = penalty((w for w, _ in net.layers), recipe.l2 / m, recipe.l1 / m)
-    model._best = (arrays_of(net.to().layers)) if model._restores else None
+    best = arrays_of(net.to().layers) if model._restores else None
     start = Position(slots=kept.as_slots(net), taken=kept.taken)
     slots: Slots = start.slots
     ended = False
     try:
         records = train(net, (task.x, task.y), sample_weight=task.weights, start=start, recipe=recipe)
         for record in records:
-            slots = record.position.slots
+            if record.position.slots is not slots:
+                slots = record.position.slots
+                kept.slots = [arrays_of(slot) for slot in slots]
             kept.taken += batches
             of_weights = before + (record.penalty - before) * (batches - 1) / (2 * batches)
             before = record.penalty
@@ -78,7 +80,8 @@ def epochs(model: "MLP", net: Network, task: Task, incremental: bool) -> Iterato
             if model.verbose:
                 print(f"Iteration {model.n_iter_}, loss = {model.loss_:.8f}")
             cost, score = _held_out(model, net, task.held_out)
-            _judge(model, net, cost, score)
+            if _judge(model, cost, score) and best is not None:
+                best = arrays_of(net.to().layers)
             if model.learning_rate == "invscaling" and isinstance(kept.rule, SGD):
                 _change_rate(kept, slots, float(model.learning_rate_init) / (model.t_ + 1) ** model.power_t)
             ended = model._no_improvement_count > model.n_iter_no_change and _stops(model, kept, slots)
@@ -93,20 +96,22 @@ def epochs(model: "MLP", net: Network, task: Task, incremental: bool) -> Iterato
         ended = True
     except DivergenceError as error:
         if not model._restores:
-            raise ValueError(f"{NON_FINITE} ({error})") from error
+            raise ValueError(f"{NON_FINITE} ({as_parameters(str(error))})") from error
         model.n_iter_ += 1
         model.loss_ = float("nan")
         model.loss_curve_.append(model.loss_)
         if model.validation_scores_ is not None:
             model.validation_scores_.append(float("nan"))
-        warnings.warn(f"{error} The best weights before it are kept.", ConvergenceWarning, stacklevel=3)
+        told = as_parameters(str(error))
+        warnings.warn(f"{told} The best weights before it are kept.", ConvergenceWarning, stacklevel=3)
         ended = True
+    except ValueError as error:
+        raise ValueError(as_parameters(str(error))) from error
     finally:
         kept.slots = [arrays_of(slot) for slot in slots]
         model.coefs_, model.intercepts_ = arrays_of(net.layers)
-        if model._best is not None:
-            model.coefs_, model.intercepts_ = model._best
-        del model._best
+        if best is not None:
+            model.coefs_, model.intercepts_ = best
     if not ended:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the optimization hasn't converged"
@@ -136,12 +141,29 @@ def recipe_of(model: "MLP", task: Task, mean_weight: float, incremental: bool) -
         clip_norm=model.clip_norm,
         dropout=dropout,
         label_smoothing=model.label_smoothing,
-        shuffle=order_by(random_state) if model.shuffle else False,
+        shuffle=_order(model, task),
         seed=int(random_state.randint(2**31)) if np.any(dropout) else 0,
         engine=model.engine,
         precision=model.precision,
         threads=model.threads,
     )
+
+
+def _order(model: "MLP", task: Task) -> Callable[[int, int], Any] | bool:
+    """The orders of the epochs. Raises ValueError, in its epoch, for a batch in which all examples have weight 0."""
+    order = order_by(model._random_state) if model.shuffle else (lambda epoch, m: np.arange(m))
+    if task.weights is None or (counted := task.weights > NOTHING * task.weights.max()).all():
+        return order if model.shuffle else False
+
+    def checked(epoch: int, m: int) -> Any:
+        rows = order(epoch, m)
+        if not np.logical_or.reduceat(counted[rows], np.arange(0, m, task.batch_size)).all():
+            raise ValueError(
+                "all examples of a batch have weight 0: give a larger batch_size, or leave such examples out."
+            )
+        return rows
+
+    return checked
 
 
 def _held_out(model: "MLP", net: Network, held_out: HeldOut | None) -> tuple[float | None, float | None]:
@@ -161,8 +183,8 @@ def _held_out(model: "MLP", net: Network, held_out: HeldOut | None) -> tuple[flo
     return loss, model._score_outputs(torch.cat(outputs).cpu().numpy(), labels, weights)
 
 
-def _judge(model: "MLP", net: Network, cost: float | None, score: float | None) -> None:
-    """Counts the epochs without an improvement, and keeps the best weights where they are to be restored."""
+def _judge(model: "MLP", cost: float | None, score: float | None) -> bool:
+    """Counts the epochs without an improvement; whether the weights are the best by now."""
     better = False
     if score is not None:
         model.validation_scores_.append(score)
@@ -178,8 +200,7 @@ def _judge(model: "MLP", net: Network, cost: float | None, score: float | None) 
         if cost is not None:
             better = cost == min(model.validation_loss_curve_)
     model._no_improvement_count = model._no_improvement_count + 1 if worse else 0
-    if better and model._best is not None:
-        model._best = arrays_of(net.to().layers)
+    return better
 
 
 def _stops(model: "MLP", kept: Kept, slots: Slots) -> bool:

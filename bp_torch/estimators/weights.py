@@ -18,6 +18,8 @@ Arrays = list[Array]
 
 DTYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
 
+NOTHING = 1e-30  # of the largest weight of an example: what stands for 0, which training leaves out of its batches
+
 
 def drawn(
     random_state: np.random.RandomState, sizes: Sequence[int], activations: Sequence[Activation], dtype: np.dtype

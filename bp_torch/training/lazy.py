@@ -26,7 +26,10 @@ def why_not(plan: Plan) -> str | None:
     if not asked:
         return None
     name = plan.rules[0].optimiser.name
-    return f"optimizer={name!r} on sparse x changes some weights alone, and {asked[0]} is of all: use optimizer='adam'"
+    return (
+        f"optimizer={name!r} on sparse x changes some weights alone, and {asked[0]} is of all: do without it, or use "
+        "optimizer='adam'"
+    )
 
 
 def step_of_used(

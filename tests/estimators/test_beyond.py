@@ -369,6 +369,43 @@ def test_neurons_are_whole_numbers(sizes: Any) -> None:
 
 
 def test_dropout_is_any_number() -> None:
+    assert bp.Recipe(dropout=np.array([0, 0.5])).dropout == bp.Recipe(dropout=(0, np.float32(0.5))).dropout
     models = [MLPClassifier(dropout=p, **SMALL).fit(X, Y) for p in (0.5, np.float32(0.5), np.array([0, 0.5]))]
     for model in models[1:]:
         assert np.array_equal(model.coefs_[0], models[0].coefs_[0])
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_batch_of_weight_0_is_refused(shuffle: bool) -> None:
+    weights = np.r_[np.ones(60), np.zeros(len(Y) - 60)]
+    model = MLPClassifier(**{**SMALL, "batch_size": 5, "shuffle": shuffle})
+    with pytest.raises(ValueError, match="all examples of a batch have weight 0: give a larger batch_size"):
+        model.fit(X, Y, weights)
+
+
+def test_a_negative_weight_of_a_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="weights must be finite and at least 0"):
+        MLPClassifier(class_weight={0: -1}, **SMALL).fit(X, Y)
+
+
+def test_a_model_may_be_fitted_within_its_own_loop() -> None:
+    """The outer training goes on, and its weights are those of the end."""
+    alone, model = (MLPClassifier(early_stopping=True, **SMALL) for _ in range(2))
+    alone.fit(X, Y)
+    for _ in model.iter_fit(X, Y):
+        clone(model).fit(X, Y)
+        MLPClassifier.fit(model, X, Y)
+    assert np.array_equal(model.coefs_[0], alone.coefs_[0])
+    plain = MLPClassifier(**SMALL)
+    for _ in plain.iter_fit(X, Y):
+        plain.partial_fit(X, Y)
+    assert plain.n_iter_ > 0
+
+
+def test_messages_of_training_name_the_estimators_parameters() -> None:
+    with pytest.raises(ValueError, match="a smaller learning_rate_init"):
+        MLPClassifier(solver="sgd", learning_rate_init=1e300, **SMALL).fit(X, Y)
+    with pytest.raises(ValueError, match="alpha is of all: do without it, or use solver='adam'"):
+        MLPClassifier(solver="sparse_adam", **SMALL).fit(scipy.sparse.csr_matrix(X), Y)
+    with pytest.raises(ValueError, match=r"scale the targets$"):
+        MLPRegressor(cost="binary_cross_entropy", **SMALL).fit(X_REAL, Y_REAL)

@@ -147,20 +147,20 @@ template <int M, int N, int K, bool TRANSPOSED> INLINE void product_outer(const 
   constexpr int parts = (M + part - 1) / part;
   SHARED(each, panels(N) * parts) {
     const int p = each / parts, first = each % parts * part;
-      for (int k = 0; k < K; k += PANEL_ROWS) {
-        const int V = vectors(N, p), rows = K - k < PANEL_ROWS ? K - k : PANEL_ROWS;
-        const real *as = a + k, *bs = TRANSPOSED ? b + p * P * ldb + k : b + k * ldb + p * P;
-        if constexpr (TRANSPOSED) pack_transposed(rows, V, N - p * P, bs, ldb, panel);
-        else if constexpr (packed) pack(rows, V, bs, ldb, panel);
-        const real* from = packed ? panel : bs;
-        const int64_t ld = packed ? V * W : ldb;
-        int i = first;
-        for (; i < first + part && i + OUTER_I <= M; i += OUTER_I)
-          outer_rows<OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
-        if constexpr (M % OUTER_I > 0)
-          if (i < first + part)
-            outer_rows<M % OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
-      }
+    for (int k = 0; k < K; k += PANEL_ROWS) {
+      const int V = vectors(N, p), rows = K - k < PANEL_ROWS ? K - k : PANEL_ROWS;
+      const real *as = a + k, *bs = TRANSPOSED ? b + p * P * ldb + k : b + k * ldb + p * P;
+      if constexpr (TRANSPOSED) pack_transposed(rows, V, N - p * P, bs, ldb, panel);
+      else if constexpr (packed) pack(rows, V, bs, ldb, panel);
+      const real* from = packed ? panel : bs;
+      const int64_t ld = packed ? V * W : ldb;
+      int i = first;
+      for (; i < first + part && i + OUTER_I <= M; i += OUTER_I)
+        outer_rows<OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
+      if constexpr (M % OUTER_I > 0)
+        if (i < first + part)
+          outer_rows<M % OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
+    }
   }
   meet();
 }
