@@ -32,7 +32,6 @@ JUMP = 0.08  # of the full range, at least: the edge of a frame
 SHEET = 0.15  # of the picture: the smallest paper
 SQUARE = 0.92  # of a rectangle: what fills so much of it is one; an ellipse fills 0.79
 FULL = 0.6  # of a sheet: what the digit leaves at least
-HELD = 0.6  # of what lies around a hole, at least, is the digit
 LINE = 0.03  # of a shape's side: a net of ruled lines is thinner
 
 
@@ -150,27 +149,9 @@ def _best(shades: "Array", least: float, smallest: int, contrast: float, *, shee
     if not candidates:
         return None
     best = max(candidates, key=lambda each: each.score)
-    around = [each for each in candidates if each.ink is not best.ink and _cut_off(each, best)]
-    best = max(around, key=lambda each: each.score, default=best)
     strong = _strength(best)
     alike = [each for each in candidates if each.ink is best.ink and each.score > 0.95 * best.score]
     return _whole(min(alike, key=lambda each: abs(each.level - 0.4 * strong)), shades, edges, least)
-
-
-def _cut_off(digit: Candidate, hole: Candidate) -> bool:
-    """Whether a shape is a digit that the picture's border cuts, and what seems better lies between its strokes."""
-    import numpy as np
-    from scipy import ndimage
-
-    one, other = digit.labels == digit.number, hole.labels == hole.number
-    if not any(line.any() for line in (one[0], one[-1], one[:, 0], one[:, -1])):
-        return False
-    far, near = (np.asarray(ndimage.binary_dilation(other, iterations=k * EDGE), bool) for k in (2, 1))
-    ring = far & ~near
-    if not ring.any() or one[ring].mean() < HELD:
-        return False
-    wide = min(_length(side) for side in shapes.box(one))
-    return 2 * shapes.depths(one).max() < 0.5 * wide
 
 
 def _strength(candidate: Candidate) -> float:
