@@ -13,6 +13,8 @@ from bp_torch.data.pictures import Seen
 MNIST = Path(__file__).parent.parent.parent / "data"
 EMBEDDED, LABELS = bp.data.digits("test")
 LARGE = "12 megapixels"
+LEAST = {"pencil": 0.5, LARGE: 0.7}  # correlation with the plain digit; strokes are thin there
+MAY_BE_REFUSED = {"three large specks": 1}  # a crisp speck beside an 8 × 8 digit, which is blurred, may seem the digit
 
 
 def digit(number: int) -> np.ndarray:
@@ -30,18 +32,19 @@ def seen(path: Path, condition: str, ink: np.ndarray, seed: int) -> Seen:
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_a_digit_is_found_in_pictures_of_every_condition(tmp_path: Path, condition: str) -> None:
     """What is read is like the plain digit; a stroke may be thicker or thinner, and the digit turned."""
-    alike = []
+    alike, refused = [], 0
     for number in range(1 if condition == LARGE else 3):
         plain = seen(tmp_path, "tenfold", digit(number), 0).x
         try:
             read = seen(tmp_path, condition, digit(number), number)
-        except bp.DataError:  # of three, one may be refused
-            alike.append(0.0)
+        except bp.DataError:
+            refused += 1
             continue
         alike.append(float(torch.corrcoef(torch.stack([plain, read.x]))[0, 1]))
         assert 0 <= read.box[0] < read.box[2] <= 1
         assert 0 <= read.box[1] < read.box[3] <= 1
-    assert np.median(alike) > 0.6
+    assert refused <= MAY_BE_REFUSED.get(condition, 0)
+    assert min(alike) > LEAST.get(condition, 0.9)
 
 
 @pytest.mark.slow
