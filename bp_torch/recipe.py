@@ -214,8 +214,7 @@ def _probabilities(dropout: object) -> tuple[float, ...]:
             dropout = [float(part) for part in dropout.split(",")]
         except ValueError:
             raise ValueError(f"dropout must be numbers from 0 to below 1, as in 0.2,0.5, not {dropout!r}") from None
-    listed = isinstance(dropout, Sequence) or getattr(dropout, "ndim", 0) == 1
-    several = cast(Sequence[object], dropout) if listed else [dropout]
+    several = dropout if isinstance(dropout, Sequence) else [dropout]
     rates = tuple(checks.within("dropout", rate, 0, 1) for rate in several)
     return rates if any(rates) else ()
 

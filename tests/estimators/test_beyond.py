@@ -369,7 +369,6 @@ def test_neurons_are_whole_numbers(sizes: Any) -> None:
 
 
 def test_dropout_is_any_number() -> None:
-    assert bp.Recipe(dropout=np.array([0, 0.5])).dropout == bp.Recipe(dropout=(0, np.float32(0.5))).dropout
     models = [MLPClassifier(dropout=p, **SMALL).fit(X, Y) for p in (0.5, np.float32(0.5), np.array([0, 0.5]))]
     for model in models[1:]:
         assert np.array_equal(model.coefs_[0], models[0].coefs_[0])
