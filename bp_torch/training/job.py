@@ -12,6 +12,8 @@ from bp_torch.state import State
 from bp_torch.training.batches import batch_sizes
 from bp_torch.training.plan import Plan
 
+A_VISIT = 50  # operations that take as long as a rule does on a weight that lies in memory, with its means
+
 
 class Steps(NamedTuple):
     """Consecutive steps of an epoch, all on the CPU.
@@ -69,6 +71,13 @@ class Job(NamedTuple):
     def operations(self) -> int:
         """As the function `operations`."""
         return operations(self.state.net, self.recipe.batch_size, sparse.width(self.data[0]))
+
+    @property
+    def work(self) -> int:
+        """The same, and what it takes a rule on sparse x to change all weights of the first layer, in operations."""
+        rule_visits_all = not (self.plan.is_plain or self.plan.rules[0].optimiser.is_lazy)
+        visited = self.state.net.layers[0].w.numel() if sparse.is_sparse(self.data[0]) and rule_visits_all else 0
+        return self.operations + A_VISIT * visited
 
     @property
     def threads(self) -> int:

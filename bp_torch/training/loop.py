@@ -94,8 +94,8 @@ def train(
         (m, n_L). A class index of −100 is no target, as in torch's cross_entropy: its example is left out. Arrays of
         NumPy, frames and lists become such tensors, once, where the dtype holds all their values. validation=0.1 holds
         out a tenth of the data, the same share of every class, drawn by `seed`. A sparse x, SciPy's or torch's, is
-        never made dense; the engine "eager" runs it. What is written into the tensors between two records counts from
-        then on; through x.data or DLPack, "native" may not see it.
+        never made dense; the engines "eager" and "native" run it. What is written into the tensors between two records
+        counts from then on; through x.data or DLPack, "native" may not see it.
     sample_weight: what each example counts for (m,), 0 or more: C = Σ w_x C_x / Σ w_x over each batch, as in
         scikit-learn. An example of weight 0 is left out.
     every: yields a record after every so many batches within an epoch, too: a place to save and to stop in an epoch
@@ -173,8 +173,8 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
             until = min(batches, (done // part + 1) * part)
             with computing(engine.threads, device), _memory_of_a_step(job, epoch, first), _put_back(job.state, before):
                 total += engine.run(steps.part(done, until, recipe.batch_size))
-                norms = _norms(net) if until == batches else []
-                finite = math.isfinite(total) and (math.isfinite(sum(norms)) or is_finite(net))
+                norms = _norms(job) if until == batches else []
+                finite = math.isfinite(total) and (until < batches or _is_finite(net, norms))
             if job.state.borrowed is not None:
                 rates[done:until] = job.state.borrowed.lr  # which may have been changed since the last record
             done, seconds = until, seconds + time.perf_counter() - began
@@ -190,7 +190,7 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
             if done < batches:
                 examples = done * recipe.batch_size
                 position = Position(epoch, done, total, seconds, job.state.slots, taken)
-                cost, of_weights = total / counted[done - 1].item(), _penalty(job, _norms(net))
+                cost, of_weights = total / counted[done - 1].item(), _penalty(job, _norms(job))
                 rate = rates[done - 1].item()
                 yield Record(
                     epoch, cost + of_weights, None, None, seconds, examples / seconds, position, rate, of_weights
@@ -215,9 +215,13 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
 
 
 @torch.inference_mode()
-def _norms(net: Network) -> list[float]:
-    """√Σ w² and √Σ b² of each layer in turn, in float64; the host waits for a device once."""
-    return many.norms(net.parameters(), 2, torch.float64).cpu().tolist()
+def _norms(job: Job) -> list[float]:
+    """√Σ w² and √Σ b² of each layer in turn, in float64, where a penalty asks; the host waits for a device once."""
+    return many.norms(job.state.net.parameters(), 2, torch.float64).cpu().tolist() if job.plan.l2 else []
+
+
+def _is_finite(net: Network, norms: list[float]) -> bool:
+    return (bool(norms) and math.isfinite(sum(norms))) or is_finite(net)
 
 
 def _penalty(job: Job, norms: list[float]) -> float:

@@ -54,6 +54,7 @@ ENGINES: dict[str, Engine] = {
 # What `choose` weighs, on a CPU: how long the eager engine would take, as measured, against building the native one.
 SECONDS_A_CALL = 2.2e-6
 OPERATIONS_A_SECOND = 5e10
+SPARSE = 10  # times as long as that takes an operation on a stored value, or on a weight that a rule visits
 WORTH_A_BUILD = 0.25  # seconds: a build takes one or two, once; what it made is kept for all later runs of its kind
 LARGE = 800_000_000  # operations in a step: above that, torch's own products are the faster ones on Intel's CPUs
 
@@ -87,21 +88,22 @@ def _why_not(name: str, job: Job) -> str | None:
             f"engine={name!r} takes the rules of bp.OPTIMISERS, and {job.state.borrowed} takes its steps itself: use "
             "engine='eager'"
         )
-    if sparse.is_sparse(job.data[0]) and name != "eager":
-        return f"engine={name!r} takes a dense x, and this one is sparse: use engine='eager', or make x dense"
+    if sparse.is_sparse(job.data[0]) and name not in ("eager", "native"):
+        return f"engine={name!r} takes a dense x, and this one is sparse: use engine='auto', or make x dense"
     return ENGINES[name].why_not(job)
 
 
 def choose(job: Job) -> str:
     """What "auto" takes; it depends on nothing that changes from run to run on a machine."""
-    if job.state.borrowed is not None or sparse.is_sparse(job.data[0]):
+    if job.state.borrowed is not None:
         return "eager"
     if job.data[0].is_cuda:
         return "graph"
     if job.operations > LARGE and not _other_than_intel():
         return "eager"
     steps = job.recipe.epochs * len(job.batch_sizes)
-    if steps * _seconds_a_step(job.state.net, job.recipe.batch_size) < WORTH_A_BUILD:
+    operations = job.work * (SPARSE if sparse.is_sparse(job.data[0]) else 1)
+    if steps * _seconds_a_step(job.state.net, operations) < WORTH_A_BUILD:
         return "eager"
     if build.compiler() is None:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")
@@ -156,11 +158,11 @@ def _else_eagerly(run: Run, job: Job) -> Run:
 
 def batches_in(seconds: float, net: Network, batch_size: int) -> int:
     """How many batches the eager engine trains on in that time on a CPU, roughly; the others take no longer."""
-    return max(1, int(seconds / _seconds_a_step(net, batch_size)))
+    return max(1, int(seconds / _seconds_a_step(net, operations(net, batch_size))))
 
 
-def _seconds_a_step(net: Network, batch_size: int) -> float:
-    return 12 * len(net.layers) * SECONDS_A_CALL + operations(net, batch_size) / OPERATIONS_A_SECOND
+def _seconds_a_step(net: Network, operations: int) -> float:
+    return 12 * len(net.layers) * SECONDS_A_CALL + operations / OPERATIONS_A_SECOND
 
 
 @cache

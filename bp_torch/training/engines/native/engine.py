@@ -8,9 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bp_torch import sparse
 from bp_torch.threads import alone
-from bp_torch.training.engines.native import compressed, source
+from bp_torch.training.engines.native import compressed, source, stored
 from bp_torch.training.engines.native.build import build, compiler
+from bp_torch.training.engines.native.compressed import Compressed
+from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, can_skip, inputs_of
+from bp_torch.training.engines.native.stored import Stored
 from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.memory import check_memory
 
@@ -27,7 +31,11 @@ def why_not(job: Job) -> str | None:
         return "engine='native' can't accumulate batches into a step: use engine='auto', or a larger batch_size"
     if compiler() is None:
         return "engine='native' needs a C++ compiler (g++ or clang++, or the one that CXX names): install one"
-    source.of(job)
+    if sparse.is_sparse(job.data[0]) and not can_skip(job.plan):
+        return (
+            "engine='native' takes a sparse x without clip_norm, max_norm and dropout of the inputs: use engine='auto'"
+        )
+    source.of(job, inputs_of(job))
     return None
 
 
@@ -41,8 +49,11 @@ class _Built(NamedTuple):
 def native(job: Job) -> Run:
     """The engine: see `Run`. The data lies on the CPU."""
     batch_size, x, y = job.recipe.batch_size, *job.data
-    skips = source.can_skip(job.plan) and compressed.pays(x, job.state.net.sizes[1], job.plan.is_plain)
-    by_columns = source.by_columns(source.kind_of(job.state.net, job.plan)) if skips else ()
+    inputs = inputs_of(job)
+    if inputs == DENSE and can_skip(job.plan):
+        pays = compressed.pays(x, job.state.net.sizes[1], job.plan.is_plain)
+        inputs = ACTIVE if pays else inputs
+    by_columns = source.by_columns(source.kind_of(job.state.net, job.plan)) if inputs.form else ()
     targets = y.resolve_neg().contiguous()
     weights = None if job.weights is None else job.weights.data_ptr()
     threads = torch.get_num_threads()
@@ -61,14 +72,14 @@ def native(job: Job) -> Run:
             {m: (_function(library, m), torch.zeros(n, dtype=x.dtype, device="cpu")) for m, n in elements.items()},
         )
 
-    built = build_of(source.of(job, skips))
-    examples = compressed.compressed(built.library, x) if skips else x.resolve_neg().contiguous()
-    batches_a_call = max(1, CALL_OPERATIONS // job.operations)
+    build_of(source.of(job, inputs))
+    held: Held | None = None
+    batches_a_call = max(1, CALL_OPERATIONS // job.work)
 
-    def train(function: Any, workspace: Tensor, addresses: Any, steps: Steps) -> float:
+    def train(function: Any, workspace: Tensor, x_at: Any, addresses: Any, steps: Steps) -> float:
         """Σ_x C_x over whole batches."""
         return function(
-            examples.data_ptr() if isinstance(examples, Tensor) else examples.addresses,
+            x_at,
             targets.data_ptr(),
             weights,
             steps.order.data_ptr(),
@@ -82,12 +93,10 @@ def native(job: Job) -> Run:
 
     @torch.inference_mode()
     def run(given: Steps) -> float:
-        nonlocal examples
-        now = build_of(source.of(job, skips))  # what the network's functions look up may have changed
-        if isinstance(examples, compressed.Compressed):  # a copy, of data that the caller may have changed since
-            examples = examples if examples.is_of(x) else compressed.compressed(now.library, x)
-        elif examples is not x:
-            examples.copy_(x)
+        nonlocal held
+        now = build_of(source.of(job, inputs))  # what the network's functions look up may have changed
+        held = _held(held, x, inputs.form, now.library, given.order, batch_size)
+        x_at = held.data_ptr() if isinstance(held, Tensor) else held.addresses
         if targets is not y:
             targets.copy_(y)
         total = 0.0
@@ -101,7 +110,7 @@ def native(job: Job) -> Run:
         try:
             for start, end in calls:
                 part = given.part(start, end, batch_size)
-                total += train(*now.steps[min(batch_size, len(part.order))], addresses, part)
+                total += train(*now.steps[min(batch_size, len(part.order))], x_at, addresses, part)
                 if not math.isfinite(total):
                     break
         finally:
@@ -110,6 +119,20 @@ def native(job: Job) -> Run:
         return total
 
     return run
+
+
+Held = Tensor | Compressed | Stored
+
+
+def _held(held: Held | None, x: Tensor, form: str, library: ctypes.CDLL, order: Tensor, batch_size: int) -> Held:
+    """The examples as the steps take them. `held` is what they were before, since when x may have been changed."""
+    if form == "stored":
+        return stored.stored(x, order, batch_size)
+    if form == "active":
+        return held if isinstance(held, Compressed) and held.is_of(x) else compressed.compressed(library, x)
+    if isinstance(held, Tensor):
+        return held if held is x else held.copy_(x)
+    return x.resolve_neg().contiguous()
 
 
 def _library(code: str, threads: int) -> ctypes.CDLL:

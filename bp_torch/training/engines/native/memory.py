@@ -8,7 +8,8 @@ from typing import NamedTuple
 class Matrix(NamedTuple):
     """A matrix in memory, its rows padded; a vector is a row.
 
-    transposed: seen as its transpose. packed: a column that is a row's memory. active: its zeros are skipped.
+    transposed: seen as its transpose. packed: a column that is a row's memory. form: how the examples lie, where it is
+    not as such a matrix; the first layer's products are then of that name.
     """
 
     name: str
@@ -16,7 +17,7 @@ class Matrix(NamedTuple):
     columns: int
     transposed: bool = False
     packed: bool = False
-    active: bool = False
+    form: str = ""
 
 
 class Memory:

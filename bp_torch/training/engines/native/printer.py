@@ -60,13 +60,14 @@ class Printer:
         scalars: list[str],
         dtype: torch.dtype,
         fuse: bool = True,
+        form: str = "",
         by_columns: Container[int] = (),
     ) -> None:
         """names: of the batch's tensors, the first inputs of the graph. scalars: of the numbers after them.
 
         fuse: whether an update runs on the tiles of the product that it begins with, or on a matrix of its own.
-        by_columns: which parameters lie by columns: the weights of x, and what is kept for them, where x's zeros are
-        skipped (see zeros.h).
+        form: of x, as in `Inputs`. by_columns: which parameters lie by columns: where x has a form, its weights, and
+        what is kept for them.
         """
         nodes = list(graph.nodes)
         inputs = [node for node in nodes if node.op == "placeholder"]
@@ -83,14 +84,16 @@ class Printer:
         self._dtype = dtype
         self.memory = Memory()
         self._changes = {node.args[0]: self._position[node] for node in nodes if kind(node) in UPDATES}
-        self._value |= {node: self.memory.keep(name, *shape_of(node)) for node, name in batch.items()}
+        for node, name in batch.items():
+            outside = name == "x" and form == "stored"
+            self._value[node] = (self.memory.outside if outside else self.memory.keep)(name, *shape_of(node))
         for k, (node, name) in enumerate(zip(parameters, self.parameters, strict=True)):
             matrix = self.memory.outside(name, *shape_of(node))
             if k in by_columns:
                 matrix = matrix._replace(rows=matrix.columns, columns=matrix.rows, transposed=True)
             self._value[node] = matrix
-        if 0 in by_columns:
-            x = self._value[inputs[0]] = self._matrix(inputs[0])._replace(active=True)
+        if form:
+            x = self._value[inputs[0]] = self._matrix(inputs[0])._replace(form=form)
             self.memory.room("active", f"places({x.rows}, {x.columns})")
         self._value |= dict(zip(rest, scalars, strict=False))
         self._updates: dict[Node, Update] = {}
@@ -220,7 +223,7 @@ class Printer:
         """δᵀa, or the sum of δ's rows, and what is then done with each vector of it."""
         first, *second = (self._matrix(arg) for arg in node.all_input_nodes)
         if self._by_columns:
-            call = self._active_update(first, *second)
+            call = self._input_update(first, *second)
         elif second:
             a, template = second[0], f"<{first.columns}, {second[0].columns}, {first.rows}>"
             self._check(first.transposed and not a.transposed, "a product of other matrices than δᵀ and a")
@@ -261,7 +264,7 @@ class Printer:
         inner = first.rows if first.transposed else first.columns
         template = f"<{rows}, {columns}, {inner}>"
         if into and into[0].transposed:
-            self.lines.append(f"{self._active_update(first, second)}{self._parameter(node.args[0], True)});")
+            self.lines.append(f"{self._input_update(first, second)}{self._parameter(node.args[0], True)});")
         elif into:
             update = form == ("t", "n") and not scaled and not node.users
             self._check(update, "an update that is not w += δᵀa")
@@ -273,16 +276,18 @@ class Printer:
         else:
             self._check(form in (("n", "t"), ("n", "n")), "a product of two transposes")
             to = self._new(node)
-            if first.active and form == ("n", "n"):
-                self.lines.append(f"product_active{template}({first.name}, active, {second.name}, {to});")
+            if first.form and form == ("n", "n"):
+                self.lines.append(f"product_{first.form}{template}({first.name}, active, {second.name}, {to});")
             else:
                 self.lines.append(f"product_{''.join(form)}{template}({first.name}, {second.name}, {to});")
         self._release(node)
 
-    def _active_update(self, delta: Matrix, x: Matrix) -> str:
+    def _input_update(self, delta: Matrix, x: Matrix) -> str:
         """The call, up to what is changed, that takes xᵀδ of the inputs that are not zero."""
-        self._check(x.active and delta.transposed, "a change of the inputs' weights other than by their own product")
-        return f"update_active<{delta.rows}, {delta.columns}, {x.columns}>({x.name}, active, {delta.name}, "
+        self._check(
+            x.form != "" and delta.transposed, "a change of the inputs' weights other than by their own product"
+        )
+        return f"update_{x.form}<{delta.rows}, {delta.columns}, {x.columns}>({x.name}, active, {delta.name}, "
 
     def _add_rows(self, node: Node) -> None:
         b, delta_t, ones = node.args

@@ -22,6 +22,7 @@ from bp_torch.state import State
 from bp_torch.threads import alone
 from bp_torch.trace import Layer
 from bp_torch.training.batches import batch_sizes
+from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, Inputs
 from bp_torch.training.engines.native.operations import UnprintableError
 from bp_torch.training.engines.native.printer import Printer
 from bp_torch.training.engines.native.record import Tape, graph_of, record
@@ -30,7 +31,6 @@ from bp_torch.training.plan import Plan, numbers_table
 from bp_torch.training.step import Batch, batch_cost, step
 
 HEADERS = [Path(__file__).with_name(name) for name in ("team.h", "products.h", "rows.h")]
-ZEROS = Path(__file__).with_name("zeros.h")
 REAL = {torch.float32: "float", torch.float64: "double"}
 ELEMENTS = 1_000_000  # in a record: above that, its tensors have no memory
 KEPT = 64  # sources, and steps
@@ -68,7 +68,7 @@ class _Key:
     m: int
     plan: Plan
     functions: tuple[Tape, ...]
-    skips: bool
+    inputs: Inputs
     kind: Kind = field(compare=False)
 
 
@@ -80,17 +80,11 @@ class _Function(NamedTuple):
     shapes: tuple[tuple[int, ...], ...]
 
 
-def can_skip(plan: Plan) -> bool:
-    """Whether all that such a step does with its inputs' weights is z, BP4 and an elementwise rule."""
-    dropped = bool(plan.dropout) and plan.dropout[0] > 0
-    return not dropped and plan.clip_norm is None and plan.max_norm is None
-
-
-def of(job: Job, skips: bool = False) -> str:
+def of(job: Job, inputs: Inputs = DENSE) -> str:
     """A C++ file with a function run_m for each size m of the job's batches: m examples, some steps, Σ_x C_x.
 
-    skips: whether the zeros of x are skipped (see zeros.h): the examples are compressed `Rows` then, by its function
-    `compress`, and the first layer's weights, and what is kept for them, lie by columns.
+    inputs: how x comes: but for rows, the first layer's weights, and what is kept for them, lie by columns. Its zeros
+    are left out by the file's function `compress`.
 
     Functions that are not the package's may look up what changes from call to call (a slope that the caller anneals,
     say), so that these are recorded anew, which takes a tenth of a millisecond or so each. Raises UnprintableError,
@@ -98,8 +92,8 @@ def of(job: Job, skips: bool = False) -> str:
     """
     kind, ms = kind_of(job.state.net, job.plan), tuple(job.sizes_of_batches)
     if own_functions(job.state.net):
-        return _of_kind(kind, ms, skips)
-    return _of_the_package(kind, ms, skips, activations.LEAK)
+        return _of_kind(kind, ms, inputs)
+    return _of_the_package(kind, ms, inputs, activations.LEAK)
 
 
 def kind_of(net: Network, plan: Plan) -> Kind:
@@ -108,19 +102,20 @@ def kind_of(net: Network, plan: Plan) -> Kind:
 
 
 @lru_cache(maxsize=KEPT)
-def _of_the_package(kind: Kind, ms: tuple[int, ...], skips: bool, looked_up: float) -> str:
+def _of_the_package(kind: Kind, ms: tuple[int, ...], inputs: Inputs, looked_up: float) -> str:
     """As `of`, for functions that look up nothing else."""
-    return _of_kind(kind, ms, skips)
+    return _of_kind(kind, ms, inputs)
 
 
-def _of_kind(kind: Kind, ms: tuple[int, ...], skips: bool) -> str:
+def _of_kind(kind: Kind, ms: tuple[int, ...], inputs: Inputs) -> str:
     try:
         functions = records(kind, ms[0])
-        printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.plan, functions, skips, kind)) for m in ms]
+        printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.plan, functions, inputs, kind)) for m in ms]
     except UnprintableError as error:
         raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
-    compress = [COMPRESS.replace("INPUTS", str(kind.sizes[0]))] * skips
-    return "\n".join([f"typedef {REAL[kind.dtype]} real;", *_headers(skips), *compress, *printed])
+    types = [f"typedef {REAL[kind.dtype]} real;", *([f"typedef {inputs.place} place;"] if inputs.place else [])]
+    compress = [COMPRESS.replace("INPUTS", str(kind.sizes[0]))] * (inputs == ACTIVE)
+    return "\n".join([*types, *_headers(inputs), *compress, *printed])
 
 
 COMPRESS = """
@@ -130,12 +125,12 @@ extern "C" void compress(const real* x, int64_t rows, uint64_t* bits, real* valu
 
 
 @cache
-def _headers(skips: bool) -> list[str]:
-    return [header.read_text(encoding="utf-8") for header in [*HEADERS, *[ZEROS] * skips]]
+def _headers(inputs: Inputs) -> list[str]:
+    return [header.read_text(encoding="utf-8") for header in [*HEADERS, *inputs.header]]
 
 
 def by_columns(kind: Kind) -> range:
-    """Which of a step's parameters lie by columns where zeros are skipped: the first layer's w, and its slots."""
+    """Which of a step's parameters lie by columns where x does not come as rows: the first layer's w, and its slots."""
     of_each = 2 * len(kind.activations)
     return range(0, of_each * (1 + kind.slots), of_each)
 
@@ -218,8 +213,9 @@ def _printed(key: _Key) -> str:
     try:
         names = ["x", "y", *["weights"] * kind.plan.weighted]
         scalars = [*(f"n{k}" for k in range(kind.numbers)), *(f"k{k}" for k in range(kind.plan.keys))]
-        turned = by_columns(kind) if key.skips else ()
-        printer = Printer(graph_of(record_step(kind, m)), names, scalars, kind.dtype, by_columns=turned)
+        form, graph = key.inputs.form, graph_of(record_step(kind, m))
+        turned = by_columns(kind) if form else ()
+        printer = Printer(graph, names, scalars, kind.dtype, form=form, by_columns=turned)
     except UnprintableError as error:
         raise UnprintableError(f"{_culprit(kind, m)} ({error})") from error
     batch_size = key.functions[0].inputs[0][0]  # which m is not, of a last batch
@@ -237,13 +233,14 @@ def _printed(key: _Key) -> str:
     )
     weights = f"    gather<{m}>(counts, order + batch * {m}, weights);\n" if kind.plan.weighted else ""
     n_in, n_out = kind.sizes[0], kind.sizes[-1]
-    of, also, more = ("_active", "const Rows*", ", active") if key.skips else ("", "const real*", "")
+    gather = key.inputs.gather(m, n_in, f"order + batch * {m}")
+    prefetch = key.inputs.prefetch(m, n_in, f"order + (batch + 1) * {m}")
     return f"""
 namespace step_{m} {{
 {printer.memory.layout}
 }}
 extern "C" int64_t workspace_{m}() {{ return step_{m}::elements; }}
-extern "C" double run_{m}({also} examples, const real* targets, const real* counts, const int64_t* order,
+extern "C" double run_{m}({key.inputs.type} examples, const real* targets, const real* counts, const int64_t* order,
                           int64_t batches, const real* numbers, const uint32_t* keys, real** parameters,
                           real* workspace, int threads) {{
   using namespace step_{m};
@@ -251,10 +248,10 @@ extern "C" double run_{m}({also} examples, const real* targets, const real* coun
   double cost = 0;
   together(threads, [=, &cost] {{
   for (int64_t batch = 0; batch < batches; batch++) {{
-{scalars}{weights}    gather{of}<{m}, {n_in}>(examples, order + batch * {m}, x{more});
+{scalars}{weights}    {gather}
     gather<{m}, {n_out}>(targets, order + batch * {m}, y);
     meet();
-    if (batch + 1 < batches) prefetch{of}<{m}, {n_in}>(examples, order + (batch + 1) * {m});
+    if (batch + 1 < batches) {prefetch}
 {body}
   }}
   }});

@@ -17,7 +17,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch.threads import threads
 from bp_torch.training.engines import ENGINES
-from bp_torch.training.engines.native import source
+from bp_torch.training.engines.native import inputs, source
 from bp_torch.training.job import Job, Steps
 
 Function = Callable[[Tensor], Tensor]
@@ -139,10 +139,10 @@ def _compare(monkeypatch: pytest.MonkeyPatch, pairs: list[tuple[Function, Functi
             printed[m] = source.of(_job(*pair, m, dtype))
         except source.UnprintableError as error:
             assert "'own'" in str(error)  # noqa: PT017
-    head = "\n".join([f"typedef {source.REAL[dtype]} real;", *source._headers(False)])
+    head = "\n".join([f"typedef {source.REAL[dtype]} real;", *source._headers(inputs.DENSE)])
     library = "\n".join([head, *(text.removeprefix(head) for text in printed.values())])
     with monkeypatch.context() as patch, threads(1):
-        patch.setattr(source, "of", lambda job, skips=False: library)
+        patch.setattr(source, "of", lambda job, of_x: library)
         for m in printed:
             wanted, got = (_seen(_job(*pairs[m - 1], m, dtype), engine) for engine in ("eager", "native"))
             for a, b in zip(got, wanted, strict=True):

@@ -16,6 +16,7 @@ from jobs import job
 
 import bp_torch as bp
 from bp_torch.training.engines.native import build, source
+from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, Inputs
 from bp_torch.training.job import Job
 from bp_torch.training.plan import numbers_table
 
@@ -24,30 +25,50 @@ pytestmark = [
     pytest.mark.skipif(not build.compiler() or "g++" not in str(build.compiler()), reason="needs g++"),
 ]
 
-Shape = tuple[list[int], int, int, str, bool]
-"""Sizes, examples, batch size, rule; whether the inputs' zeros are skipped."""
+Shape = tuple[list[int], int, int, str, Inputs]
+"""Sizes, examples, batch size, rule; how the examples come."""
 
 TEAM = "-DTHREADS", "-pthread"
 RAGGED = [1100, 70, 1, 33, 2]
 SHAPES = [
-    ([3, 1, 2], 9, 4, "adam", False),
-    (RAGGED, 71, 33, "sgd", False),
-    (RAGGED, 71, 33, "adam", False),
-    ([40, 1100, 3], 3, 1, "sgd", False),
-    (RAGGED, 71, 33, "sgd", True),
-    (RAGGED, 71, 33, "adam", True),
-    ([67, 1100, 3], 3, 1, "sgd", True),
+    ([3, 1, 2], 9, 4, "adam", DENSE),
+    (RAGGED, 71, 33, "sgd", DENSE),
+    (RAGGED, 71, 33, "adam", DENSE),
+    ([40, 1100, 3], 3, 1, "sgd", DENSE),
+    (RAGGED, 71, 33, "sgd", ACTIVE),
+    (RAGGED, 71, 33, "adam", ACTIVE),
+    ([67, 1100, 3], 3, 1, "sgd", ACTIVE),
+    (RAGGED, 71, 33, "sgd", Inputs("stored", "int")),
+    (RAGGED, 71, 33, "adam", Inputs("stored", "long long")),
+    (RAGGED, 71, 33, "sparse_adam", Inputs("stored", "int", lazy=True)),
+    ([67, 1100, 3], 3, 1, "sgd", Inputs("stored", "int")),
+    ([64, 5, 3], 9, 4, "sparse_adam", Inputs("stored", "int", lazy=True)),
 ]
 
 
-def program(job: Job, skips: bool) -> str:
+def program(job: Job, inputs: Inputs) -> str:
     """The printed step with a `main`, which takes the number of threads.
 
     Each matrix is a block of memory of its own, with nothing behind it.
     """
     sizes, m, slots = job.state.net.sizes, len(job.data[0]), len(job.plan.rules[0].optimiser.slots)
     lines = [f"real *all = some({m * sizes[0]}), *y = some({m * sizes[-1]});"]
-    if skips:
+    if inputs.form == "stored":
+        n = sizes[0]
+        lines += [
+            f"place *bounds = (place*)malloc({m + 1} * sizeof(place)), stored = 0;",
+            f"for (int64_t i = 0; i < {m * n}; i++) stored += all[i] != 0;",
+            "place* columns = (place*)malloc(stored * sizeof(place));",
+            "real *values = (real*)malloc(stored * sizeof(real)), *turned = (real*)malloc(stored * sizeof(real));",
+            "int32_t* numbers = (int32_t*)malloc(stored * sizeof(int32_t));",
+            "stored = 0;",
+            f"for (int64_t i = 0; i < {m * n}; i++) {{",
+            f"if (i % {n} == 0) bounds[i / {n}] = stored;",
+            f"if (all[i] != 0) {{ columns[stored] = i % {n}; values[stored++] = all[i]; }} }}",
+            f"bounds[{m}] = stored;",
+            "const Stored kept = {bounds, columns, values, numbers, turned}, *x = &kept;",
+        ]
+    elif inputs.form == "active":
         lines += [
             f"uint64_t* bits = (uint64_t*)malloc({m} * words({sizes[0]}) * 8);",
             f"real* values = (real*)malloc({m * sizes[0]} * sizeof(real) + 64);",
@@ -60,7 +81,8 @@ def program(job: Job, skips: bool) -> str:
     lines.append("real* parameters[] = {")
     for what in ["padded", *["zeros"] * slots]:
         shapes = [
-            (n_in, n_out) if skips and l == 0 else (n_out, n_in) for l, (n_in, n_out) in enumerate(pairwise(sizes))
+            (n_in, n_out) if inputs.form and l == 0 else (n_out, n_in)
+            for l, (n_in, n_out) in enumerate(pairwise(sizes))
         ]
         lines += [f"  {what}{shape}, {what}(1, {n_out})," for shape, n_out in zip(shapes, sizes[1:], strict=True)]
     lines += ["};", "double cost = 0;"]
@@ -81,7 +103,7 @@ def program(job: Job, skips: bool) -> str:
             "free(order); free(numbers); free(workspace); }",
         ]
     body = "\n  ".join(lines)
-    return f"""{source.of(job, skips)}
+    return f"""{source.of(job, inputs)}
 extern "C" {{
 void* malloc(size_t);
 void* aligned_alloc(size_t, size_t);
@@ -127,9 +149,9 @@ def costs(folder: Path, code: str, *flags: str, threads: str = "1") -> list[floa
 
 
 def step(shape: Shape) -> str:
-    sizes, m, batch_size, optimizer, skips = shape
+    sizes, m, batch_size, optimizer, inputs = shape
     net = bp.Network.create(sizes, hidden="gelu", cost="softmax_cross_entropy")
-    return program(job(net, m, batch_size=batch_size, optimizer=optimizer), skips)
+    return program(job(net, m, batch_size=batch_size, optimizer=optimizer), inputs)
 
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
