@@ -1,7 +1,8 @@
 """The C++ compiler: printed source to a library, kept in a cache folder.
 
-A library's name in the cache is a hash of all that it was made from (its source, the compiler's flags, and what the
-compiler says of itself and of this CPU) and one of its bytes: a damaged one is seen before it is loaded, and made anew.
+A library is made from its source, the compiler's flags, and what the compiler says of itself and of this CPU. To ask
+the compiler takes a process, and to print a source some time: a library is found without either by what the source is
+made of, the compiler's file and what the system tells of the CPU.
 """
 
 import ctypes
@@ -10,11 +11,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import takewhile
 from pathlib import Path
 
 from bp_torch.errors import EngineError
+from bp_torch.training.engines.native import kept
 
 FLAGS = (
     "-std=c++17",
@@ -27,6 +31,9 @@ FLAGS = (
     "-fPIC",
     "-w",
 )
+THREADED = ("-DTHREADS", "-pthread")
+CPU = {"vendor_id", "cpu family", "model", "stepping", "flags"}  # what Linux tells of a CPU of Intel's or AMD's
+CPU |= {"CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"}  # of ARM's
 
 
 def compiler() -> str | None:
@@ -40,7 +47,22 @@ def _compiler(named: str | None, path: str | None) -> str | None:
     return next((found for name in candidates if name and (found := shutil.which(name, path=path))), None)
 
 
-def build(code: str, threads: int) -> ctypes.CDLL:
+@dataclass(frozen=True)
+class Source:
+    """C++ that is printed when it is needed.
+
+    made_of: a text that tells it from all others, from process to process. printed: gives it; None: it is that text.
+    """
+
+    made_of: str
+    printed: Callable[[], str] | None = field(default=None, compare=False)
+
+    @property
+    def code(self) -> str:
+        return self.made_of if self.printed is None else self.printed()
+
+
+def build(source: Source | str, threads: int) -> ctypes.CDLL:
     """The library compiled from this source, for one thread or for several; loaded once in a process.
 
     It comes from the cache where it is there whole. Where nothing can be kept, it is compiled for this process alone.
@@ -50,28 +72,57 @@ def build(code: str, threads: int) -> ctypes.CDLL:
     cxx = compiler()
     if cxx is None:
         raise EngineError("there is no C++ compiler: install g++, or use engine='eager'")
-    return _built(code, cxx, threads > 1)
+    return _found(Source(source) if isinstance(source, str) else source, cxx, threads > 1)
 
 
 @lru_cache(maxsize=256)
-def _built(code: str, cxx: str, parallel: bool) -> ctypes.CDLL:
-    flags = (*FLAGS, "-DTHREADS", "-pthread") if parallel else FLAGS
+def _found(source: Source, cxx: str, parallel: bool) -> ctypes.CDLL:
+    """The library by the link to it, or else by its code, which is then linked."""
+    flags, folder, of = (*FLAGS, *THREADED * parallel), kept.folder(), _identity(cxx)
+    if folder is None or of is None:
+        return _built(source.code, cxx, flags)[0]
+    link = _hash(source.made_of, *flags, of)
+    if (found := kept.linked(folder, link)) is None:
+        found, name = _built(source.code, cxx, flags)
+        if name is not None:
+            kept.keep_link(folder, link, name)
+    return found
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
+
+
+def _identity(cxx: str) -> str | None:
+    """The compiler's file and this CPU; None where the file may be there to call another one, or a CPU isn't told."""
+    try:
+        path = Path(cxx).resolve()
+        with path.open("rb") as file:
+            is_compiler = file.read(4) == b"\x7fELF" and any(name in path.name for name in ("g++", "clang"))
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            cpu = [line for line in takewhile(str.strip, file) if line.partition(":")[0].strip() in CPU]
+        seen = path.stat()
+    except OSError:
+        return None
+    return f"{path} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino} {cpu}" if is_compiler and cpu else None
+
+
+@lru_cache(maxsize=256)
+def _built(code: str, cxx: str, flags: tuple[str, ...]) -> tuple[ctypes.CDLL, str | None]:
+    """The library, and its name in the cache, if it is there."""
     macros = _macros(cxx, flags)
     if "__AVX512F__" in macros and "__clang__" not in macros:
         flags += ("-mprefer-vector-width=512",)
-    made_from = hashlib.sha256("\0".join([code, " ".join(flags), macros]).encode()).hexdigest()[:32]
-    folder = _cache_folder()
-    if folder is not None and (library := _kept(folder, made_from)):
-        return library
+    made_from, folder = _hash(code, " ".join(flags), macros), kept.folder()
+    if folder is not None and (found := kept.library(folder, made_from)):
+        return found
     failure = None
     for parent in (None, folder)[: 1 if folder is None else 2]:  # programs may be barred from the temporary folder
         try:
             with tempfile.TemporaryDirectory(dir=parent, prefix="bp_torch-", ignore_cleanup_errors=True) as work:
                 path = _compiled(code, cxx, flags, Path(work))
                 library = ctypes.CDLL(str(path))
-                if folder is not None:
-                    _keep(path, folder, made_from)
-                return library
+                return library, None if folder is None else kept.keep(path, folder, made_from)
         except (OSError, EngineError) as error:
             failure = error
     if isinstance(failure, EngineError):
@@ -117,35 +168,3 @@ def _run(*command: str, folder: Path | None = None) -> subprocess.CompletedProce
         raise EngineError(
             f"the C++ compiler {command[0]} can't be run ({error}): name another one by CXX, or use engine='eager'"
         ) from error
-
-
-def _cache_folder() -> Path | None:
-    """Where libraries are kept; None without a home, or where there can't be such a folder."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "bp_torch"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return None
-    return folder
-
-
-def _kept(folder: Path, made_from: str) -> ctypes.CDLL | None:
-    """The library in the cache, if it is there, is whole and can be loaded."""
-    with suppress(OSError):
-        for path in folder.glob(f"{made_from}-*.so"):
-            if path.is_file() and path.name == _name(path, made_from):
-                return ctypes.CDLL(str(path))
-    return None
-
-
-def _keep(library: Path, folder: Path, made_from: str) -> None:
-    """Puts the library into the cache in the place of damaged ones; leaves the cache alone where that can't be done."""
-    with suppress(OSError), tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as work:
-        copy = shutil.copyfile(library, Path(work, library.name))
-        for old in folder.glob(f"{made_from}-*.so"):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
-        os.replace(copy, folder / _name(library, made_from))
-
-
-def _name(library: Path, made_from: str) -> str:
-    return f"{made_from}-{hashlib.sha256(library.read_bytes()).hexdigest()}.so"

@@ -11,7 +11,7 @@ from torch import Tensor
 from bp_torch import sparse
 from bp_torch.threads import alone
 from bp_torch.training.engines.native import compressed, source, stored
-from bp_torch.training.engines.native.build import build, compiler
+from bp_torch.training.engines.native.build import Source, build, compiler
 from bp_torch.training.engines.native.compressed import Compressed
 from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, can_skip, inputs_of
 from bp_torch.training.engines.native.stored import Stored
@@ -35,7 +35,7 @@ def why_not(job: Job) -> str | None:
         return (
             "engine='native' takes a sparse x without clip_norm, max_norm and dropout of the inputs: use engine='auto'"
         )
-    source.of(job, inputs_of(job))
+    source.source_of(job, inputs_of(job))
     return None
 
 
@@ -63,8 +63,8 @@ def native(job: Job) -> Run:
     copies = [(t, wide) for t, wide in zip(parameters, padded, strict=True) if wide is not t]
 
     @lru_cache(maxsize=1)
-    def build_of(code: str) -> _Built:
-        library = _library(code, threads)
+    def build_of(made: Source) -> _Built:
+        library = _library(made, threads)
         elements = {m: _elements(library, m) for m in job.sizes_of_batches}
         check_memory(sum(elements.values()) * x.element_size(), batch_size, ", or engine='eager'")
         return _Built(
@@ -72,7 +72,7 @@ def native(job: Job) -> Run:
             {m: (_function(library, m), torch.zeros(n, dtype=x.dtype, device="cpu")) for m, n in elements.items()},
         )
 
-    build_of(source.of(job, inputs))
+    build_of(source.source_of(job, inputs))
     held: Held | None = None
     batches_a_call = max(1, CALL_OPERATIONS // job.work)
 
@@ -94,7 +94,7 @@ def native(job: Job) -> Run:
     @torch.inference_mode()
     def run(given: Steps) -> float:
         nonlocal held
-        now = build_of(source.of(job, inputs))  # what the network's functions look up may have changed
+        now = build_of(source.source_of(job, inputs))  # what the network's functions look up may have changed
         held = _held(held, x, inputs.form, now.library, given.order, batch_size)
         x_at = held.data_ptr() if isinstance(held, Tensor) else held.addresses
         if targets is not y:
@@ -135,9 +135,9 @@ def _held(held: Held | None, x: Tensor, form: str, library: ctypes.CDLL, order: 
     return x.resolve_neg().contiguous()
 
 
-def _library(code: str, threads: int) -> ctypes.CDLL:
-    with alone(code):  # of several threads that need a library, one compiles it
-        return build(code, threads)
+def _library(made: Source, threads: int) -> ctypes.CDLL:
+    with alone(made):  # of several threads that need a library, one compiles it
+        return build(made, threads)
 
 
 def _function(library: ctypes.CDLL, m: int) -> Any:

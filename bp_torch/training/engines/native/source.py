@@ -4,6 +4,7 @@ What was printed is kept, by all that it depends on.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
@@ -22,6 +23,8 @@ from bp_torch.state import State
 from bp_torch.threads import alone
 from bp_torch.trace import Layer
 from bp_torch.training.batches import batch_sizes
+from bp_torch.training.engines.native import written
+from bp_torch.training.engines.native.build import Source
 from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, Inputs
 from bp_torch.training.engines.native.operations import UnprintableError
 from bp_torch.training.engines.native.printer import Printer
@@ -32,7 +35,8 @@ from bp_torch.training.step import Batch, batch_cost, step
 
 HEADERS = [Path(__file__).with_name(name) for name in ("team.h", "products.h", "rows.h")]
 REAL = {torch.float32: "float", torch.float64: "double"}
-ELEMENTS = 1_000_000  # in a record: above that, its tensors have no memory
+ELEMENTS = 20_000_000  # in a record: above that, its tensors have no memory, for which torch imports a second or two
+A_RULE = 16  # tensors of a parameter's shape that a rule computes, roughly
 KEPT = 64  # sources, and steps
 
 
@@ -60,7 +64,8 @@ class Kind(NamedTuple):
 class _Key:
     """All that the printed step on a batch of m examples depends on, and what it is recorded from.
 
-    functions: the `records` of the network's functions, which may be other ones that do the same.
+    functions: the `records` of the network's functions, which may be other ones that do the same. written_as: the hash
+    of the package's code that was recorded, where that is known.
     """
 
     sizes: tuple[int, ...]
@@ -69,6 +74,7 @@ class _Key:
     plan: Plan
     functions: tuple[Tape, ...]
     inputs: Inputs
+    written_as: str
     kind: Kind = field(compare=False)
 
 
@@ -81,18 +87,24 @@ class _Function(NamedTuple):
 
 
 def of(job: Job, inputs: Inputs = DENSE) -> str:
+    """The code of `source_of`."""
+    return source_of(job, inputs).code
+
+
+def source_of(job: Job, inputs: Inputs = DENSE) -> Source:
     """A C++ file with a function run_m for each size m of the job's batches: m examples, some steps, Σ_x C_x.
 
     inputs: how x comes: but for rows, the first layer's weights, and what is kept for them, lie by columns. Its zeros
     are left out by the file's function `compress`.
 
-    Functions that are not the package's may look up what changes from call to call (a slope that the caller anneals,
-    say), so that these are recorded anew, which takes a tenth of a millisecond or so each. Raises UnprintableError,
-    with the function's name, where one does what can't be printed.
+    It is told from others without being printed where all that the steps run is the package's own, and as its files
+    have it. Functions that are not may look up what changes from call to call (a slope that the caller anneals, say):
+    these are recorded anew, which takes a tenth of a millisecond or so each. Raises UnprintableError, with the
+    function's name, where one does what can't be printed.
     """
     kind, ms = kind_of(job.state.net, job.plan), tuple(job.sizes_of_batches)
     if own_functions(job.state.net):
-        return _of_kind(kind, ms, inputs)
+        return Source(_of_kind(kind, ms, inputs))
     return _of_the_package(kind, ms, inputs, activations.LEAK)
 
 
@@ -102,15 +114,27 @@ def kind_of(net: Network, plan: Plan) -> Kind:
 
 
 @lru_cache(maxsize=KEPT)
-def _of_the_package(kind: Kind, ms: tuple[int, ...], inputs: Inputs, looked_up: float) -> str:
-    """As `of`, for functions that look up nothing else."""
-    return _of_kind(kind, ms, inputs)
+def _of_the_package(kind: Kind, ms: tuple[int, ...], inputs: Inputs, looked_up: float) -> Source:
+    """As `source_of`, for functions that look up nothing else."""
+    rules_are_ours = all(written.is_ours(type(rule.optimiser).__module__) for rule in kind.plan.rules)
+    written_as = written.hash_of(sys.modules[__name__]) if rules_are_ours else None
+    if written_as is None:
+        return Source(_of_kind(kind, ms, inputs))
+    torches = torch.__version__, torch.version.git_version, torch.get_default_dtype()
+    names = *(f.name for f in kind.activations), kind.cost.name
+    of_all = repr((written_as, torches, kind.sizes, kind.dtype, names, kind.plan, ms, inputs))
+    return Source("\0".join([of_all, *_headers(inputs)]), partial(_as_written, kind, ms, inputs, written_as))
 
 
-def _of_kind(kind: Kind, ms: tuple[int, ...], inputs: Inputs) -> str:
+@lru_cache(maxsize=KEPT)
+def _as_written(kind: Kind, ms: tuple[int, ...], inputs: Inputs, written_as: str) -> str:
+    return _of_kind(kind, ms, inputs, written_as)
+
+
+def _of_kind(kind: Kind, ms: tuple[int, ...], inputs: Inputs, written_as: str = "") -> str:
     try:
         functions = records(kind, ms[0])
-        printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.plan, functions, inputs, kind)) for m in ms]
+        printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.plan, functions, inputs, written_as, kind)) for m in ms]
     except UnprintableError as error:
         raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
     types = [f"typedef {REAL[kind.dtype]} real;", *([f"typedef {inputs.place} place;"] if inputs.place else [])]
@@ -184,20 +208,25 @@ def record_step(kind: Kind, m: int) -> Tape:
     of_batch: list[tuple[int, ...]] = [(m, kind.sizes[0]), (m, kind.sizes[-1]), *[(m,)] * plan.weighted]
     of_layers = [shape for n_in, n_out in pairwise(kind.sizes) for shape in ((n_out, n_in), (n_out,))]
     shapes = [*of_batch, *[()] * count, *of_layers * (1 + kind.slots)]
-    examples = _examples(shapes, kind.dtype, computed=m * sum(kind.sizes))
+    computed = 8 * m * sum(kind.sizes) + (0 if plan.is_plain else A_RULE * sum(map(math.prod, of_layers)))
+    examples = _examples(shapes, kind.dtype, computed=computed)
     at = len(of_batch) + count
     keys = [torch.zeros((), dtype=torch.int32, device=examples[0].device)] * plan.keys
     return record(run, [*examples[:at], *(key.clone() for key in keys), *examples[at:]])
 
 
 @torch.inference_mode(False)  # inference tensors would be recorded by coarser operations
-def _examples(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int = 0, computed: int = 0) -> list[Tensor]:
-    """Tensors of these shapes to record with: random ones, or, of much memory, ones that are shapes alone.
+def _examples(
+    shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int | None = None, computed: int = 0
+) -> list[Tensor]:
+    """Tensors of these shapes to record with: random ones, or zeros; or, of much memory, ones that are shapes alone.
 
     computed: about how many elements more are computed from them.
     """
     if sum(map(math.prod, shapes)) + computed > ELEMENTS:
         return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
+    if seed is None:
+        return [torch.zeros(shape, dtype=dtype, device="cpu") for shape in shapes]
     rng = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]
 

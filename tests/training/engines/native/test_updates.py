@@ -33,8 +33,8 @@ def unfused() -> Iterator[None]:
 
 
 def _forget() -> None:
-    source._printed.cache_clear()
-    source._of_the_package.cache_clear()
+    for kept in (source._printed, source._of_the_package):
+        kept.cache_clear()
 
 
 def trained(rule: Optimiser, dtype: torch.dtype, count: int, **settings: Any) -> list[Tensor]:
