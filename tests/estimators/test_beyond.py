@@ -276,7 +276,7 @@ def test_sparse_x_gives_what_dense_x_gives_and_is_never_made_dense(monkeypatch: 
     wanted = [MLPClassifier(solver=solver, **SMALL).fit(dense, labels) for solver in ("adam", "lbfgs")]
     monkeypatch.setattr(scipy.sparse.csr_matrix, "toarray", lambda *_: pytest.fail("made dense"))
     monkeypatch.setattr(torch.Tensor, "to_dense", lambda *_, **__: pytest.fail("made dense"))
-    for expected in wanted:
+    for expected in [*wanted, clone(wanted[0]).set_params(engine="native").fit(dense, labels)]:
         model = clone(expected).fit(rows, labels)
         np.testing.assert_allclose(model.coefs_[0], expected.coefs_[0], rtol=0, atol=1e-6)
         np.testing.assert_allclose(model.predict_proba(rows), expected.predict_proba(dense), rtol=1e-4)

@@ -138,6 +138,11 @@ static void update_stored(Batch<LAZY> x, real*, const real* delta, real* w) {
   meet();
 }
 
+// A function of its own: within the loop over a word's inputs, GCC 12 computes `then` element by element.
+template <int N, typename Then> static __attribute__((noinline)) void with_row(int k, const real* sums, Then then) {
+  for (int j = 0; j < N; j += W) then(k, j, sums + j);
+}
+
 // xᵀ δ (K, N), of which no more than a row lies in memory: then(k, j, sums) gets input k's vector from neuron j on
 template <int M, int N, int K, bool LAZY, typename Then, typename... Matrices>
 static void update_stored(Batch<LAZY> x, real* room, const real* delta, Then then, Matrices...) {
@@ -156,7 +161,7 @@ static void update_stored(Batch<LAZY> x, real* room, const real* delta, Then the
           stored_sums<V.value>(n, x.from->rows + first, x.from->turned + first, delta + j, pad(N), sums + j);
         });
       }
-      for (int j = 0; j < N; j += W) then(k, j, sums + j);
+      with_row<N>(k, sums, then);
     }
   }
   meet();
