@@ -4,10 +4,24 @@
 // groups of a few examples; a tile of a group visits the inputs that one of them has, and multiplies them for all.
 // w lies by its columns here, a padded row (N) for each of the K inputs, so that an input's weights are one stretch.
 
-#if defined(__AVX512F__)
-#define _MM_MALLOC_H_INCLUDED  // which would bring functions of C that rows.h has as its own
-#define __MM_MALLOC_H
-#include <immintrin.h>
+#if defined(__AVX512F__)  // g++'s and clang's names of four instructions: to read <immintrin.h> takes as long as all else
+typedef float floats __attribute__((vector_size(64)));
+typedef double doubles __attribute__((vector_size(64)));
+typedef int ints __attribute__((vector_size(64)));
+INLINE uint64_t active_in(vec v) {  // a bit for each element that is not 0, or is NaN
+  constexpr int not_equal = 4, rounding = 4;
+  if (sizeof(real) == 4) return uint16_t(__builtin_ia32_cmpps512_mask((floats)v, floats{}, not_equal, 0xffff, rounding));
+  return uint8_t(__builtin_ia32_cmppd512_mask((doubles)v, doubles{}, not_equal, 0xff, rounding));
+}
+INLINE vec collected(vec v, uint64_t some) {  // those elements, one after the other, then zeros
+  if (sizeof(real) == 4) return (vec)__builtin_ia32_compresssf512_mask((floats)v, floats{}, some);
+  return (vec)__builtin_ia32_compressdf512_mask((doubles)v, doubles{}, some);
+}
+INLINE ints collected(ints v, uint64_t some) { return (ints)__builtin_ia32_compresssi512_mask(v, ints{}, some); }
+INLINE vec spread(vec v, uint64_t some) {  // the first elements, put to those places, with zeros between them
+  if (sizeof(real) == 4) return (vec)__builtin_ia32_expandsf512_mask((floats)v, floats{}, some);
+  return (vec)__builtin_ia32_expanddf512_mask((doubles)v, doubles{}, some);
+}
 #endif
 
 struct Rows {  // examples: a row's bits are `words` numbers, its values begin at first[row]; 64 bytes are free behind the last
@@ -34,14 +48,8 @@ template <int N> static void compress_rows(const real* x, int64_t rows, uint64_t
 #if defined(__AVX512F__)
       for (; j + W <= end; j += W) {
         const vec values = load(x + j);
-        uint64_t active;
-        if constexpr (sizeof(real) == 4) {
-          active = _mm512_cmp_ps_mask((__m512)values, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-          store(to, (vec)_mm512_maskz_compress_ps(active, (__m512)values));
-        } else {
-          active = _mm512_cmp_pd_mask((__m512d)values, _mm512_setzero_pd(), _CMP_NEQ_UQ);
-          store(to, (vec)_mm512_maskz_compress_pd(active, (__m512d)values));
-        }
+        const uint64_t active = active_in(values);
+        store(to, collected(values, active));
         some |= active << (j - word * 64);
         to += __builtin_popcountll(active);
       }
@@ -88,14 +96,13 @@ template <int I, int K> INLINE int expand(int j, const uint64_t* const* bits, co
     UNROLL for (int i = 0; i < I; i++) {
       const auto some = (bits[i][j / 64] >> (k - j)) & (~0ull >> (64 - W));
       real* to = x + i * pad(K) + k;
-      if constexpr (sizeof(real) == 4) store(to, (vec)_mm512_maskz_expand_ps(some, (__m512)load(values[i])));
-      else store(to, (vec)_mm512_maskz_expand_pd(some, (__m512d)load(values[i])));
+      store(to, spread(load(values[i]), some));
       values[i] += __builtin_popcountll(some);
     }
   for (int k = 0; k < 64; k += 16) {
-    const __mmask16 some = any >> k;
-    const __m512i at = _mm512_add_epi32(_mm512_set1_epi32(j + k), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    _mm512_storeu_si512(list + n, _mm512_maskz_compress_epi32(some, at));
+    const uint16_t some = any >> k;
+    const ints at = ints{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (j + k), found = collected(at, some);
+    memcpy(list + n, &found, sizeof(found));
     n += __builtin_popcount(some);
   }
 #else
