@@ -113,13 +113,15 @@ CONTRACTED static void outer_tile(int64_t K, const real* a, int64_t ai, int64_t 
   }
 }
 
-template <int I>
+// of a row (N): no other number of vectors is compiled
+template <int I, int N>
 INLINE void outer_rows(bool add, int V, int64_t K, const real* a, int64_t ai, int64_t ak, const real* b, int64_t ldb,
                        real* c, int64_t ldc) {
-  if (V == OUTER_V)
-    add ? outer_tile<I, OUTER_V, true>(K, a, ai, ak, b, ldb, c, ldc)
-        : outer_tile<I, OUTER_V, false>(K, a, ai, ak, b, ldb, c, ldc);
-  else
+  if constexpr (pad(N) >= P)
+    if (V == OUTER_V)
+      return add ? outer_tile<I, OUTER_V, true>(K, a, ai, ak, b, ldb, c, ldc)
+                 : outer_tile<I, OUTER_V, false>(K, a, ai, ak, b, ldb, c, ldc);
+  if constexpr (pad(N) % P > 0)
     for (int v = 0; v < V; v++)
       add ? outer_tile<I, 1, true>(K, a, ai, ak, b + v * W, ldb, c + v * W, ldc)
           : outer_tile<I, 1, false>(K, a, ai, ak, b + v * W, ldb, c + v * W, ldc);
@@ -156,10 +158,10 @@ template <int M, int N, int K, bool TRANSPOSED> INLINE void product_outer(const 
       const int64_t ld = packed ? V * W : ldb;
       int i = first;
       for (; i < first + part && i + OUTER_I <= M; i += OUTER_I)
-        outer_rows<OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
+        outer_rows<OUTER_I, N>(K > PANEL_ROWS && k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
       if constexpr (M % OUTER_I > 0)
         if (i < first + part)
-          outer_rows<M % OUTER_I>(k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
+          outer_rows<M % OUTER_I, N>(K > PANEL_ROWS && k > 0, V, rows, as + i * lda, lda, 1, from, ld, c + i * ldc + p * P, ldc);
     }
   }
   meet();
@@ -180,9 +182,9 @@ template <int M, int N, int K> static void product_nt(const real* a, const real*
     const int j = tile * DOT_J;
     for (int64_t k = 0; k < ldk; k += K_BLOCK) {
       const int64_t block = ldk - k < K_BLOCK ? ldk - k : K_BLOCK;
-      if (j + DOT_J <= N) dot_rows<M, DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
+      if (j + DOT_J <= N) dot_rows<M, DOT_J>(ldk > K_BLOCK && k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
       else if constexpr (N % DOT_J > 0)
-        dot_rows<M, N % DOT_J>(k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
+        dot_rows<M, N % DOT_J>(ldk > K_BLOCK && k > 0, block, a + k, ldk, b + j * ldk + k, ldk, c + j, ldc);
     }
   }
   meet();
@@ -207,7 +209,7 @@ INLINE void tiles_tn(const real* a, const real* b, real* scratch, Each each, Mat
       const int V = vectors(N, p);
       const real* bs = packed ? scratch + (int64_t)p * K * P : b + p * P;
       const auto sum = [=](bool add, real* c, int64_t ldc) {
-        outer_rows<I.value>(add, V, K, a + i, 1, pad(M), bs, packed ? V * W : pad(N), c, ldc);
+        outer_rows<I.value, N>(add, V, K, a + i, 1, pad(M), bs, packed ? V * W : pad(N), c, ldc);
       };
       if constexpr (far)
         for (int row = i + I.value; row < i + 2 * I.value && row < M; row++)  // of the tile below, long enough before it

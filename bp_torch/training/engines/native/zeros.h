@@ -78,12 +78,12 @@ template <int M, typename Each> INLINE void with_group(int g, Each each) {
   each(Size<least>{}, g, first);
 }
 
-template <typename Each> INLINE void with_vectors(int V, Each each) {
-  if (V == BLOCK) return each(Size<BLOCK>{});
-  if constexpr (BLOCK > 3)
-    if (V == 3) return each(Size<3>{});
-  if (V == 2) return each(Size<2>{});
-  each(Size<1>{});
+// each(V) for a block of a row (N), of which so many vectors are left
+template <int N, typename Each> INLINE void with_vectors(int left, Each each) {
+  constexpr int all = pad(N) / W, last = all % BLOCK;  // no other number of vectors is compiled
+  if constexpr (all >= BLOCK)
+    if (left >= BLOCK) return each(Size<BLOCK>{});
+  if constexpr (last > 0) each(Size<last>{});
 }
 
 // A word's columns of I rows, written out with their zeros; the rows' next values; into list those of any, from column j on
@@ -187,7 +187,7 @@ template <int M, int N, int K> static void product_active(const real* x, const r
   SHARED(tile, blocks(N) * groups(M)) {
     const int at = tile / groups(M) * BLOCK * W, left = (pad(N) - at) / W;
     with_group<M>(tile % groups(M), [=](auto I, int g, int first) {
-      with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+      with_vectors<N>(left, [=](auto V) {
         const int32_t *starts = columns_of<K>(active, g), *list = starts + words(K) + 1;
         active_tile<I.value, V.value>(starts[words(K)], list, x + first * pad(K), pad(K), w + at, pad(N),
                                       z + first * pad(N) + at);
@@ -215,7 +215,7 @@ template <int M, int N, int K> static void update_active(const real* x, const re
   constexpr int spans = (words(K) + span - 1) / span;
   SHARED(tile, blocks(N) * spans) {
     const int at = tile / spans * BLOCK * W, left = (pad(N) - at) / W, word = tile % spans * span;
-    with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+    with_vectors<N>(left, [=](auto V) {
       add_active<M, N, K, V.value>(word, word + span, at, x, active, delta, w + at, pad(N), 0);
     });
   }
@@ -228,7 +228,7 @@ static void update_active(const real* x, const real* active, const real* delta, 
   constexpr bool far = sizeof...(changed) * K * pad(N) * sizeof(real) >= 1 << 20;  // in the third cache
   SHARED(part, blocks(N) * words(K)) {
     const int at = part / words(K) * BLOCK * W, left = (pad(N) - at) / W, word = part % words(K), base = word * 64;
-    with_vectors(left < BLOCK ? left : BLOCK, [=](auto V) {
+    with_vectors<N>(left, [=](auto V) {
       alignas(BYTES) real tile[64 * V.value * W] = {};
       add_active<M, N, K, V.value>(word, word + 1, at, x, active, delta, tile, V.value * W, base);
       for (int k = base; k < K && k < base + 64; k++)
