@@ -9,45 +9,27 @@ The public methods check their arguments. The plain functions below them don't: 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from bp_torch import checks, given, sparse
-from bp_torch.activations import ACTIVATIONS, OUTPUTS, Activation
+from bp_torch import checks, given
+from bp_torch.activations import ACTIVATIONS, Activation
 from bp_torch.costs import COSTS, Cost
 from bp_torch.encoding import Encoder, frame_of, is_column, is_frame
-from bp_torch.equations import bias_gradient, hidden_error, weight_gradient, weighted_input
+from bp_torch.equations import bias_gradient, weight_gradient
+from bp_torch.evaluation import outputs
 from bp_torch.given import Given
 from bp_torch.initialisers import INITIALISERS
 from bp_torch.labels import labels_of, predicted_class, right
+from bp_torch.own import try_own_functions
 from bp_torch.parameters import check_parameters
+from bp_torch.passes import errors, feed_forward, mean_cost, multiplications, output_delta
 from bp_torch.threads import by_size, own_dtype
 from bp_torch.trace import BackpropTrace, Layer, Trace
-
-
-def multiplications(net: "Network", x: object = None, *_: object, **__: object) -> int:
-    """How many a forward pass of the examples x (…, m, n_0) takes in its products; 0 for what has no such shape.
-
-    Of a sparse x, the first layer's are those of its stored values.
-    """
-    shape = given.shape(x)
-    if (stored := sparse.stored(x)) is not None:
-        first = net.layers[0].w
-        others = sum(w.numel() for w, _ in net.layers[1:])
-        return stored * (first.numel() // first.shape[-1]) + (*shape, 0)[0] * others
-    return multiplications_of(net, shape)
-
-
-def multiplications_of(net: "Network", shape: tuple[int, ...]) -> int:
-    """The same of a dense x of this shape (…, m, n_0)."""
-    if len(shape) < 2:
-        return 0
-    weights, networks = sum(w.numel() for w, _ in net.layers), net.layers[0].w.shape[:-2].numel()
-    return shape[-2] * weights * (max(1, math.prod(shape[:-2]) // networks))
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,7 +174,7 @@ class Network:
         """C, the mean over the examples of C_x; 0-D (one a network for a stack)."""
         rows = self._examples(x)
         matrix = self._targets(y, rows)
-        return mean_cost(self, feed_forward(self, rows), matrix)
+        return self.cost_function.value(*outputs(self, rows), matrix).mean(-1)
 
     @by_size(multiplications)
     def predict(self, x: Given) -> Tensor:
@@ -240,11 +222,11 @@ class Network:
         labels = labels_of(targets)
         if labels is None:
             raise ValueError("accuracy needs classes: y must be class indices or a matrix of zeros and ones")
-        return right(feed_forward(self, rows).a[-1], labels).double().mean().item()
+        return right(outputs(self, rows)[1], labels).double().mean().item()
 
     def _sound_outputs(self, x: Given) -> Tensor:
         """The outputs; raises ValueError where one is not finite."""
-        a = self.forward(x).a[-1]
+        a = outputs(self, self._examples(x))[1]
         sound = a.isfinite().all(-1)
         if not bool(sound.all()):
             row = int((~sound).nonzero()[0, -1])
@@ -341,93 +323,3 @@ def _in_own_dtype(sweep: Iterator[tuple[int, Tensor]], device: str) -> Iterator[
 
 def _activation(choice: str | Activation) -> Activation:
     return choice if isinstance(choice, Activation) else ACTIVATIONS[checks.one_of("activation", choice, ACTIVATIONS)]
-
-
-def feed_forward(net: Network, x: Tensor, *, lean: bool = False, masks: tuple[Tensor | None, ...] = ()) -> Trace:
-    """The forward pass: z = w a + b and a = σ(z), layer by layer.
-
-    lean, for training: a hidden layer's z is let go of where its σ′ needs a alone, and a stands in its place.
-    masks: of dropout, one a layer (…, m, n_l), for what enters it; None where nothing is dropped.
-    """
-    a, z, entered, last = [x], [], [], len(net.layers) - 1
-    for l, ((w, b), activation) in enumerate(zip(net.layers, net.activations)):  # noqa: B905 (checked when made)
-        into = a[-1]
-        if masks:
-            mask = masks[l]
-            into = into if mask is None else sparse.masked(into, mask)
-            entered.append(into)
-        weighted = weighted_input(w, b, into)
-        a.append(activation.f(weighted))
-        z.append(a[-1] if lean and l < last and not activation.needs_z else weighted)
-    return Trace(tuple(a), tuple(z), masks, tuple(entered))
-
-
-def output_delta(net: Network, trace: Trace | BackpropTrace, y: Tensor) -> Tensor:
-    """BP1: the error δᴸ (…, m, n_L) of the output layer for the target matrix y (…, m, n_L)."""
-    return net.cost_function.error(net.activations[-1], trace.z[-1], trace.a[-1], y)
-
-
-Feedback = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""What may stand in BP2's place: (l, δ of layer l, δᴸ, σ′ of layer l − 1) -> δ of layer l − 1."""
-
-
-def errors(
-    net: Network, trace: Trace | BackpropTrace, delta: Tensor, feedback: Feedback | None = None
-) -> Iterator[tuple[int, Tensor]]:
-    """The errors, from the last layer to the first, by BP2: yields (l, δ of layer l), starting from δᴸ = delta.
-
-    δ of the layer below is computed before δ of a layer is yielded, so the consumer may change that layer's w at once.
-    The sweep is linear in δᴸ: scale that, and every error is scaled alike. feedback: another rule instead of BP2.
-    """
-    top, masks = delta, trace.masks
-    for l in range(len(net.layers) - 1, 0, -1):
-        sigma_prime = net.activations[l - 1].derivative(trace.z[l - 1], trace.a[l])
-        if masks and (mask := masks[l]) is not None:
-            sigma_prime = sigma_prime * mask
-        if feedback is None:
-            below = hidden_error(net.layers[l].w, delta, sigma_prime)
-        else:
-            below = feedback(l, delta, top, sigma_prime)
-        yield l, delta
-        delta = below
-    yield 0, delta
-
-
-def mean_cost(net: Network, trace: Trace, y: Tensor) -> Tensor:
-    """C = (1/m) Σ_x C_x for the target matrix y (…, m, n_L)."""
-    return net.cost_function.value(trace.z[-1], trace.a[-1], y).mean(-1)
-
-
-_PACKAGE = {
-    id(each): each for each in (*ACTIVATIONS.values(), *OUTPUTS.values(), *COSTS.values())
-}  # before users register theirs
-
-
-def is_own(function: Activation | Cost) -> bool:
-    """Whether it is a user's, registered or not, and none of the package's."""
-    return id(function) not in _PACKAGE
-
-
-def own_functions(net: Network) -> list[Activation | Cost]:
-    """The activations and the cost of a network that are a user's."""
-    return [each for each in (*net.activations, net.cost_function) if is_own(each)]
-
-
-def try_own_functions(net: Network) -> None:
-    """Raises ValueError, with its name, for an own activation or cost that fails or changes shape or dtype."""
-    if own_functions(net):
-        _try_functions(net)
-
-
-@torch.no_grad()
-def _try_functions(net: Network) -> None:
-    z = [b.new_zeros((*b.shape[:-1], 2, b.shape[-1])) for _, b in net.layers]
-    cost, last = net.cost_function, net.activations[-1]
-    for f, z_l in zip(net.activations, z, strict=True):
-        if is_own(f) and f is not cost.output:
-            a = checks.result_of(f"the activation {f.name!r}", z_l, f.f, z_l)
-            checks.result_of(f"the derivative of {f.name!r}", z_l, f.derivative, z_l, a)
-    if is_own(cost):
-        a = last.f(z[-1])
-        checks.result_of(f"the value of {cost.name!r}", z[-1][..., 0], cost.value, z[-1], a, a)
-        checks.result_of(f"the error of {cost.name!r}", z[-1], cost.error, last, z[-1], a, a)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from bp_torch import checks
 from bp_torch.activations import ACTIVATIONS, LEAK, Activation
 from bp_torch.costs import COSTS, SOFTMAX, Cost
-from bp_torch.network import Network, is_own
+from bp_torch.network import Network
+from bp_torch.own import is_own
 from bp_torch.trace import Layer
 
 MODULES: dict[str, Callable[[], nn.Module]] = {

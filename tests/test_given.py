@@ -15,7 +15,7 @@ import torch
 import bp_torch as bp
 from bp_torch import per_example
 from bp_torch.insight import big_picture, feedback, learning_speed, observe, speed
-from bp_torch.network import multiplications
+from bp_torch.passes import multiplications
 
 X = np.arange(15.0).reshape(5, 3) / 4  # float32 holds a quarter
 Y = np.array([0, 1, 0, 1, 1])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import bp_torch as bp
 from bp_torch.equations import hidden_error
-from bp_torch.network import errors, output_delta
+from bp_torch.passes import errors, output_delta
 
 DEPTHS = {1: [5, 3], 2: [5, 4, 3], 3: [5, 4, 6, 3], 4: [5, 4, 6, 2, 3]}
 every_case = pytest.mark.parametrize(("hidden", "cost", "output"), reference.CASES)

@@ -7,7 +7,7 @@ import reference
 import torch
 
 import bp_torch as bp
-from bp_torch.network import feed_forward
+from bp_torch.passes import feed_forward
 
 
 def test_parameters_are_raw_leaf_tensors() -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import bp_torch as bp
-from bp_torch.network import own_functions
+from bp_torch.own import own_functions
 
 X = torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(12) % 3

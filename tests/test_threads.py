@@ -12,7 +12,7 @@ import torch
 import bp_torch as bp
 from bp_torch.insight.feedback import angles, feedback_alignment
 from bp_torch.insight.learning_speed import error_norms, slopes
-from bp_torch.network import multiplications
+from bp_torch.passes import multiplications
 from bp_torch.threads import A_CALL, A_STEP, _runtime, fitting, threads
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bp_torch import sparse
-from bp_torch.network import Network, feed_forward, multiplications
+from bp_torch.network import Network
+from bp_torch.passes import feed_forward, multiplications
 from bp_torch.threads import computing, fitting
 from bp_torch.trace import Trace
 

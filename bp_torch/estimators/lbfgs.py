@@ -15,7 +15,8 @@ from torch import Tensor
 from bp_torch.equations import bias_sum, weight_sum
 from bp_torch.estimators.examples import Task, tensor_of
 from bp_torch.labels import labels_of
-from bp_torch.network import Network, multiplications
+from bp_torch.network import Network
+from bp_torch.passes import multiplications
 from bp_torch.penalties import penalty, with_penalty
 from bp_torch.threads import A_STEP, computing, fitting
 from bp_torch.trace import Layer

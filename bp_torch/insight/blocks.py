@@ -13,7 +13,9 @@ from torch import Tensor
 
 from bp_torch import checks, sparse
 from bp_torch.equations import bias_gradient, weight_gradient
-from bp_torch.network import Network, errors, feed_forward, output_delta
+from bp_torch.evaluation import by_rows
+from bp_torch.network import Network
+from bp_torch.passes import Layered, errors, feed_forward, output_delta
 from bp_torch.trace import Layer
 
 Pair = tuple[Tensor, Tensor]
@@ -44,10 +46,10 @@ def split(*tensors: Tensor, rows: int) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(sparse.split(t, rows) for t in tensors), strict=True)
 
 
-def gradients(net: Network, x: Tensor, y: Tensor) -> Iterator[Pair]:
+def gradients(net: Layered, x: Tensor, y: Tensor) -> Iterator[Pair]:
     """(δ, a) of each layer, the last first, for a block of examples."""
     if not y.is_floating_point():
-        y = checks.one_hot(y, net.sizes[-1], x.dtype)
+        y = checks.one_hot(y, len(net.layers[-1].b), x.dtype)
     trace = feed_forward(net, x, lean=True)
     for l, delta in errors(net, trace, output_delta(net, trace, y)):
         yield delta, trace.a[l]
@@ -67,8 +69,11 @@ def _safe(dtype: torch.dtype) -> float:
 
 
 def _are_safe(norms: Tensor, dtype: torch.dtype) -> bool:
-    safe = _safe(dtype)
-    return bool(((norms > safe) & (norms < 1 / safe)).all())
+    return bool(_each_safe(norms, dtype).all())
+
+
+def _each_safe(norms: Tensor, dtype: torch.dtype) -> Tensor:
+    return (norms > _safe(dtype)) & (norms < 1 / _safe(dtype))
 
 
 def norm(t: Tensor) -> Tensor:
@@ -92,6 +97,27 @@ def layer_norms(pairs: Iterable[Pair]) -> Tensor:
     """‖δ‖ √(‖a‖² + 1) of each example and layer, (rows, L), the first layer first, in float64."""
     norms = [norm(delta) * with_bias(norm(a)) for delta, a in pairs]
     return torch.stack(norms[::-1], -1)
+
+
+def squares(net: Layered, x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """‖δ‖² and ‖a‖² of each example (rows,), layer by layer, the last first."""
+    for pair in gradients(net, x, y):
+        yield from (t.square().sum(-1) for t in pair)
+
+
+def layer_norms_by_rows(net: Network, x: Tensor, y: Tensor, threads: int) -> Tensor | None:
+    """`layer_norms` of many examples, by generated code; None where there can be none.
+
+    A row where a square might have overflowed or vanished is NaN.
+    """
+    y = y if y.is_floating_point() else checks.one_hot(y, net.sizes[-1], x.dtype)
+    found = by_rows(net, "squares", squares, x, y, threads=threads)
+    if found is None:
+        return None
+    norms = [square.double().sqrt() for square in found]
+    of_layers = [delta * with_bias(a) for delta, a in zip(norms[::2], norms[1::2], strict=True)]
+    sound = _each_safe(torch.stack(norms, -1), x.dtype).all(-1, keepdim=True)
+    return torch.where(sound, torch.stack(of_layers[::-1], -1), math.nan)
 
 
 def joined(norms: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 from bp_torch import checks
 from bp_torch.equations import hidden_error
 from bp_torch.given import Given
-from bp_torch.network import Feedback, Network, backprop, errors, multiplications
+from bp_torch.network import Network, backprop
+from bp_torch.passes import Feedback, errors, multiplications
 from bp_torch.randomness import generator
 from bp_torch.threads import by_size
 

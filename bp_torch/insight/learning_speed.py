@@ -8,7 +8,8 @@ from torch import Tensor
 from bp_torch import checks, sparse
 from bp_torch.equations import bias_gradient
 from bp_torch.given import Given
-from bp_torch.network import Network, backprop, multiplications
+from bp_torch.network import Network, backprop
+from bp_torch.passes import multiplications
 from bp_torch.threads import by_size
 
 

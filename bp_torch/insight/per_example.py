@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 
 from bp_torch import checks, given
+from bp_torch.evaluation import MANY
 from bp_torch.given import Given
 from bp_torch.insight import blocks
-from bp_torch.network import Network, examples_of, multiplications, multiplications_of, pair_of_tensors
-from bp_torch.threads import A_STEP, by_size
+from bp_torch.network import Network, examples_of, pair_of_tensors
+from bp_torch.passes import multiplications, multiplications_of
+from bp_torch.threads import A_STEP, by_size, fitting
 from bp_torch.trace import Layer
 
 __all__ = [
@@ -47,6 +49,9 @@ def __dir__() -> list[str]:
 Examples = tuple[Given, Given]
 
 SIMILARITIES = ("dot", "cosine")
+
+PASSES = 2  # over the layers, forward and backward
+ROWS = 8_000  # at a time through generated code
 
 TOO_EARLY = 5  # a noise scale below which no batch size is advised
 
@@ -110,21 +115,44 @@ def _in_a_pair_of_blocks(net: Network, *pairs: object, block_size: object = None
 
 
 @torch.no_grad()
-@by_size(_in_a_block, A_STEP)
 def gradient_norms(
     net: Network, x: Given, y: Given, *, by_layer: bool = False, block_size: int | None = None
 ) -> Tensor:
     """‖∇C_x‖ of each example over all parameters (m,); by_layer: over each layer's own, (m, L).
 
     ‖∇C_x‖² = Σ_l ‖δ_x‖² (‖a_x‖² + 1), the 1 for the bias. Source: I. Goodfellow, "Efficient Per-Example Gradient
-    Computations" (2015).
+    Computations" (2015). Without a block_size, many examples go through generated code, as in `net.predict`.
     """
     x, y = _checked(net, x, y)
-    rows = blocks.rows(net, block_size)
     result = net.layers[0].w.new_empty((len(x), len(net.layers)) if by_layer else len(x))
+    work = PASSES * multiplications(net, x)
+    if block_size is not None or work < MANY or not _many_norms(net, x, y, result, fitting(work)):
+        _norms(net, x, y, result, block_size=block_size)
+    return result
+
+
+@by_size(_in_a_block, A_STEP)
+def _many_norms(net: Network, x: Tensor, y: Tensor, result: Tensor, threads: int) -> bool:
+    """The norms into `result`, by generated code; whether they are there."""
+    parts = -(-len(x) // ROWS)
+    for of_x, of_y, part in zip(*(t.tensor_split(parts) for t in (x, y, result)), strict=True):
+        norms = blocks.layer_norms_by_rows(net, of_x, of_y, threads)
+        if norms is None:
+            return False
+        part.copy_(norms if result.ndim == 2 else blocks.joined(norms))
+        again = norms.isnan().any(-1).nonzero().squeeze(-1)
+        if len(again):
+            part[again] = _norms(net, of_x[again], of_y[again], part[again])
+    return True
+
+
+@by_size(_in_a_block, A_STEP)
+def _norms(net: Network, x: Tensor, y: Tensor, result: Tensor, block_size: int | None = None) -> Tensor:
+    """The same block by block."""
+    rows = blocks.rows(net, block_size)
     for block, part in zip(blocks.split(x, y, rows=rows), result.split(rows), strict=True):
         norms = blocks.layer_norms(blocks.gradients(net, *block))
-        part.copy_(norms if by_layer else blocks.joined(norms))
+        part.copy_(norms if result.ndim == 2 else blocks.joined(norms))
     return result
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bp_torch import checks
 from bp_torch.given import Given
-from bp_torch.network import Network, examples_of, feed_forward, mean_cost
+from bp_torch.network import Network, examples_of
+from bp_torch.passes import feed_forward, mean_cost
 from bp_torch.randomness import generator
 
 STEP = 1e-3  # Δw of a difference: about the best for float32

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from bp_torch import sparse
-from bp_torch.network import Network, mean_cost
+from bp_torch.network import Network
+from bp_torch.passes import mean_cost
 from bp_torch.trace import Trace
 from bp_torch.training.engines.eager import by_columns, replay
 from bp_torch.training.job import Job, Steps

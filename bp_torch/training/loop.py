@@ -12,9 +12,12 @@ import torch
 
 from bp_torch import checks, many, sparse
 from bp_torch.errors import DivergenceError, EngineError, is_of_memory, reason
+from bp_torch.evaluation import outputs
 from bp_torch.given import Given
 from bp_torch.labels import right
-from bp_torch.network import Network, feed_forward, multiplications, try_own_functions
+from bp_torch.network import Network
+from bp_torch.own import try_own_functions
+from bp_torch.passes import multiplications
 from bp_torch.penalties import penalty
 from bp_torch.recipe import Recipe, Settings, recipe_of, rule_of, takes_settings, with_rate
 from bp_torch.state import Position, State, Values, checked_position, is_finite, started
@@ -25,7 +28,6 @@ from bp_torch.training.examples import Pair, pair_of, validated_by
 from bp_torch.training.job import Job
 from bp_torch.training.plan import plan_of
 from bp_torch.training.precision import products_in
-from bp_torch.training.step import batch_cost
 from bp_torch.training.tables import tables
 from bp_torch.training.weighting import sample_weights, weighted
 
@@ -199,7 +201,7 @@ def _records(job: Job, held_out: Pair | None, every: int, start: Position) -> It
         cost, accuracy = None, None
         if held_out is not None:
             with computing(for_evaluation, device):
-                cost, accuracy = _evaluated(net, held_out, epoch)
+                cost, accuracy = _evaluated(net, held_out, epoch, recipe.epochs if engine.generates else 0)
         if cost is not None and not math.isfinite(cost) and not warned:
             warned = True
             warnings.warn(
@@ -268,24 +270,25 @@ def _told(error: Exception, what: str, advice: str) -> None:
         raise EngineError(f"the memory does not hold {what}: {advice} ({reason(error)})") from error
 
 
-def _evaluated(net: Network, held_out: Pair, epoch: int) -> tuple[float, float | None]:
-    """The cost and the accuracy after this epoch."""
+def _evaluated(net: Network, held_out: Pair, epoch: int, looks: int) -> tuple[float, float | None]:
+    """The cost and the accuracy after this epoch. looks: how many there may be by generated code."""
     advice = f"validate on fewer examples. The network holds the weights from the end of epoch {epoch}"
     with _memory(f"the validation of {len(held_out.x):,} examples", advice):
-        return _evaluate(net, held_out)
+        return _evaluate(net, held_out, looks)
 
 
 @torch.inference_mode()
-def _evaluate(net: Network, held_out: Pair) -> tuple[float, float | None]:
+def _evaluate(net: Network, held_out: Pair, looks: int) -> tuple[float, float | None]:
     """Chunk by chunk, so that memory does not grow with the examples; the host waits for the device once or twice."""
     x, y, labels, _ = held_out
     rows = max(1, EVALUATED_BYTES // (x.element_size() * 2 * (sparse.width(x) + sum(net.sizes[1:]))))
+    looks *= -(-len(x) // rows)
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     hits = torch.zeros((), dtype=torch.int64, device=x.device)
     right_ones = [None] * -(-len(x) // rows) if labels is None else labels.split(rows)
     for of_x, of_y, of_labels in zip(sparse.split(x, rows), y.split(rows), right_ones, strict=True):
-        trace = feed_forward(net, of_x, lean=True)
-        total += batch_cost(net, trace, of_y)
+        z, a = outputs(net, of_x, looks)
+        total += net.cost_function.value(z, a, of_y).sum(dtype=torch.float64)
         if of_labels is not None:
-            hits += right(trace.a[-1], of_labels).sum()
+            hits += right(a, of_labels).sum()
     return total.item() / len(x), None if labels is None else hits.item() / labels.numel()

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bp_torch import clipping, sparse
 from bp_torch.equations import bias_sum, bias_update, weight_sum, weight_update
-from bp_torch.network import Feedback, Network, errors, feed_forward, output_delta
+from bp_torch.network import Network
+from bp_torch.passes import Feedback, errors, feed_forward, output_delta
 from bp_torch.penalties import with_penalty, within_norm
 from bp_torch.state import State
 from bp_torch.trace import Layer, Trace

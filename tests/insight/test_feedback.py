@@ -9,7 +9,7 @@ import torch
 
 import bp_torch as bp
 from bp_torch.insight.feedback import angles, direct_feedback_alignment, feedback_alignment
-from bp_torch.network import Feedback, errors
+from bp_torch.passes import Feedback, errors
 from bp_torch.state import State
 from bp_torch.training.step import Batch, step
 

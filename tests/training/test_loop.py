@@ -208,8 +208,8 @@ def test_validation_runs_in_chunks_and_comes_to_the_same(monkeypatch: pytest.Mon
     net = bp.Network.create([64, 10], cost="softmax_cross_entropy")
     x, y = bp.data.digits("test")
     rows = []
-    feed = loop.feed_forward
-    monkeypatch.setattr(loop, "feed_forward", lambda net, x, **more: rows.append(len(x)) or feed(net, x, **more))
+    of = loop.outputs
+    monkeypatch.setattr(loop, "outputs", lambda net, x, calls: rows.append(len(x)) or of(net, x, calls))
     monkeypatch.setattr(loop, "EVALUATED_BYTES", 4 * 2 * 74 * 100)
     (record,) = bp.train(net, (x, y), epochs=1, lr=0.1, validation=(x, y))
     assert rows == [100, 100, 100, 60]
@@ -233,7 +233,7 @@ def test_a_validation_that_memory_does_not_hold_is_one_sentence(
         raise error
 
     net, x, y = _diverging()
-    monkeypatch.setattr(loop, "feed_forward", full)
+    monkeypatch.setattr(loop, "outputs", full)
     with pytest.raises(bp.EngineError, match=r"validation of 50 examples: validate on fewer .* the end of epoch 1 \("):
         list(bp.train(net, (x, y), lr=1e-3, validation=(x, y), engine="eager"))
 

@@ -63,7 +63,7 @@ def test_auto_goes_on_as_eager_where_eager_has_room(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("sizes", [WIDE, [20_000, 2]], ids=str)
 def test_a_workspace_of_more_than_2_to_the_31_elements_is_counted_right(sizes: list[int]) -> None:
     """Of x, y, and what the step computes, each in rows of whole lines of 16 floats."""
-    library = native_engine._library(source.of(wide("native", sizes)), 1)
+    library = native_engine._library(source.source_of(wide("native", sizes)), 1)
     elements = native_engine._elements(library, ROWS)
     widest = -(-max(sizes) // 16) * 16 * ROWS
     assert 2**31 < widest < elements < 4 * widest

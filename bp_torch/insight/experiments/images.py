@@ -14,7 +14,8 @@ from bp_torch.insight import per_example
 from bp_torch.insight.experiments import figures
 from bp_torch.insight.experiments.figures import Result
 from bp_torch.insight.learning_speed import error_norms, slopes
-from bp_torch.network import Feedback, Network
+from bp_torch.network import Network
+from bp_torch.passes import Feedback
 from bp_torch.state import State
 from bp_torch.threads import threads
 from bp_torch.training.batches import batch_sizes, chunks, shuffled

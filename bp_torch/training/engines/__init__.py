@@ -10,12 +10,13 @@ import torch
 
 from bp_torch import checks, sparse
 from bp_torch.errors import EngineError, reason
+from bp_torch.native import build
 from bp_torch.network import Network
 from bp_torch.recipe import Recipe
 from bp_torch.threads import threads
 from bp_torch.training import lazy
 from bp_torch.training.engines import compiled, eager, persistent
-from bp_torch.training.engines.native import build, engine
+from bp_torch.training.engines.native import engine
 from bp_torch.training.job import Job, Run, Steps, operations
 from bp_torch.training.precision import PRECISIONS, precision_missing
 
@@ -36,11 +37,12 @@ class Engine(NamedTuple):
 
 
 class Started(NamedTuple):
-    """An engine that is built for a job: what runs it, on how many threads, and its block."""
+    """An engine that is built for a job: what runs it, on how many threads, its block, and whether it generates C++."""
 
     run: Run
     threads: int
     block: int
+    generates: bool
 
 
 ENGINES: dict[str, Engine] = {
@@ -138,7 +140,7 @@ def start(job: Job) -> Started:
             say_once(f"engine='auto' runs as engine='eager' does: {reason(error)}")
             chosen = "eager"
             run = ENGINES[chosen].build(job)
-    return Started(run, job.threads, ENGINES[chosen].block(job))
+    return Started(run, job.threads, ENGINES[chosen].block(job), chosen == "native")
 
 
 def _else_eagerly(run: Run, job: Job) -> Run:

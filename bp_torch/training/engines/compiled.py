@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from bp_torch.errors import EngineError, reason
+from bp_torch.native.build import compiler
 from bp_torch.network import Network
 from bp_torch.state import Slots, State
 from bp_torch.trace import Layer
 from bp_torch.training.engines.eager import inputs_and_passes, on
-from bp_torch.training.engines.native.build import compiler
 from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.plan import numbers_table
 from bp_torch.training.precision import products_in, refresh

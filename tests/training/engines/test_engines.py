@@ -10,10 +10,10 @@ from engine_cases import BATCH, data, network
 from jobs import job
 
 import bp_torch as bp
+from bp_torch.native import build
 from bp_torch.threads import threads
 from bp_torch.training import engines
 from bp_torch.training.engines import compiled
-from bp_torch.training.engines.native import build
 from bp_torch.training.engines.native import engine as native_engine
 from bp_torch.training.job import Job, Run
 

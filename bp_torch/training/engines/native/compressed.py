@@ -6,14 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-LEAST = 64  # inputs from which on zeros are skipped
-MOST, MOST_BY_RULE = (
-    0.75,
-    0.5,
-)  # of the inputs of a few examples, the share that may be active; a rule changes all weights
-TOGETHER = 5  # examples that are multiplied at once, on the widest of CPUs
+from bp_torch.native import density
+
+MOST_BY_RULE = 0.5  # of the inputs of a few examples, the share that may be active: a rule changes all weights
 NEURONS = 64  # of the first layer, from which on an epoch earns that its examples are compressed
-LOOKED_AT = 500  # examples
 SEEN_AGAIN = 64  # before each epoch
 SLACK = 64  # bytes behind the values, which are read by whole vectors
 
@@ -36,7 +32,7 @@ class Compressed(NamedTuple):
 
     def is_of(self, x: Tensor) -> bool:
         """Whether x is as it was: by torch's count of changes and a sample; not known of NumPy's memory."""
-        seen = _version(x) == self.version and torch.equal(x[_some(len(x), SEEN_AGAIN)], self.sample)
+        seen = _version(x) == self.version and torch.equal(x[density.some(len(x), SEEN_AGAIN)], self.sample)
         return seen and not is_shared(x)
 
 
@@ -50,12 +46,9 @@ def pays(x: Tensor, neurons: int, plain: bool) -> bool:
 
     neurons: of the first layer. plain: whether it is the step of plain gradient descent.
     """
-    if x.shape[1] < LEAST or (is_shared(x) and neurons < NEURONS):  # shared memory is compressed anew in each epoch
+    if is_shared(x) and neurons < NEURONS:  # shared memory is compressed anew in each epoch
         return False
-    rows = _some(len(x), LOOKED_AT)
-    whole = rows[: len(rows) // TOGETHER * TOGETHER] if len(rows) >= TOGETHER else rows
-    together = (x[whole] != 0).view(-1, min(TOGETHER, len(whole)), x.shape[1]).any(1)
-    return together.double().mean().item() <= (MOST if plain else MOST_BY_RULE)
+    return density.is_sparse_enough(x, density.MOST if plain else MOST_BY_RULE)
 
 
 def compressed(library: ctypes.CDLL, x: Tensor) -> Compressed:
@@ -69,13 +62,8 @@ def compressed(library: ctypes.CDLL, x: Tensor) -> Compressed:
     compress.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 3]
     compress.restype = None
     compress(x.data_ptr(), m, bits.data_ptr(), values.data_ptr(), first.data_ptr())
-    return Compressed(bits, values, first, x[_some(m, SEEN_AGAIN)], _version(x))
+    return Compressed(bits, values, first, x[density.some(m, SEEN_AGAIN)], _version(x))
 
 
 def _version(x: Tensor) -> int:
     return 0 if x.is_inference() else x._version
-
-
-def _some(m: int, most: int) -> Tensor:
-    """The numbers of some of m examples, spread evenly."""
-    return torch.linspace(0, m - 1, min(m, most), dtype=torch.float64, device="cpu").long()

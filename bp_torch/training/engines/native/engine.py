@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from bp_torch import sparse
+from bp_torch.native import headers, padding
+from bp_torch.native.build import Source, build, compiler
 from bp_torch.threads import alone
 from bp_torch.training.engines.native import compressed, source, stored
-from bp_torch.training.engines.native.build import Source, build, compiler
 from bp_torch.training.engines.native.compressed import Compressed
 from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, can_skip, inputs_of
 from bp_torch.training.engines.native.stored import Stored
 from bp_torch.training.job import Job, Run, Steps
 from bp_torch.training.memory import check_memory
 
-ALIGNMENT = 64  # bytes: the widest vector, and the alignment of torch's own memory on the CPU
 STRETCH = 512  # rows
 CALL_OPERATIONS = 2_000_000_000  # a call trains for about 50 ms, so that an interrupt is soon noticed
 
@@ -26,7 +26,7 @@ CALL_OPERATIONS = 2_000_000_000  # a call trains for about 50 ms, so that an int
 def why_not(job: Job) -> str | None:
     """Why this engine can't run the job, or None. Raises EngineError for functions that can't be printed."""
     w = job.state.net.layers[0].w
-    if w.device.type != "cpu" or w.dtype not in source.REAL or job.recipe.precision != "dtype":
+    if w.device.type != "cpu" or w.dtype not in headers.REAL or job.recipe.precision != "dtype":
         return "engine='native' is for CPUs, torch.float32 or torch.float64, and precision='dtype': use engine='auto'"
     if job.plan.rows is not None:
         return "engine='native' can't accumulate batches into a step: use engine='auto', or a larger batch_size"
@@ -60,7 +60,7 @@ def native(job: Job) -> Run:
     threads = torch.get_num_threads()
     tensors = [t for layer in job.state.layers() for t in layer]
     parameters = [t.mT if k in by_columns else t for k, t in enumerate(tensors)]
-    padded = [t if _is_padded(t) else _padded(t) for t in parameters]
+    padded = [t if padding.is_padded(t) else padding.padded(t) for t in parameters]
     copies = [(t, wide) for t, wide in zip(parameters, padded, strict=True) if wide is not t]
 
     @lru_cache(maxsize=1)
@@ -107,7 +107,7 @@ def native(job: Job) -> Run:
         calls += [(whole, whole + 1)] if len(given.order) % batch_size else []
         addresses = (ctypes.c_void_p * len(padded))(*(t.data_ptr() for t in padded))
         for tensor, wide in copies:
-            _columns(wide, tensor).copy_(tensor)
+            padding.columns(wide, tensor).copy_(tensor)
         try:
             for start, end in calls:
                 part = given.part(start, end, batch_size)
@@ -116,7 +116,7 @@ def native(job: Job) -> Run:
                     break
         finally:
             for tensor, wide in copies:
-                _copy_back(tensor, _columns(wide, tensor))
+                _copy_back(tensor, padding.columns(wide, tensor))
         return total
 
     return run
@@ -157,24 +157,7 @@ def _elements(library: ctypes.CDLL, m: int) -> int:
     return function()
 
 
-def _is_padded(tensor: Tensor) -> bool:
-    """Whether a parameter lies in memory as `_padded` has it, so that the steps may change it there."""
-    whole = tensor.shape[-1] * tensor.element_size() % ALIGNMENT == 0
-    return whole and tensor.is_contiguous() and tensor.data_ptr() % ALIGNMENT == 0
-
-
-def _padded(tensor: Tensor) -> Tensor:
-    """Memory for a parameter with rows of whole, aligned vectors; beyond its columns stay zeros."""
-    width = ALIGNMENT // tensor.element_size()
-    columns = -(-tensor.shape[-1] // width) * width
-    return torch.zeros((*tensor.shape[:-1], columns), dtype=tensor.dtype, device="cpu")
-
-
 def _copy_back(tensor: Tensor, wide: Tensor) -> None:
     """By stretches that a cache holds: of many inputs' weights that lie by columns, all at once takes twice as long."""
     for into, value in zip(tensor.split(STRETCH), wide.split(STRETCH), strict=True):
         into.copy_(value)
-
-
-def _columns(padded: Tensor, like: Tensor) -> Tensor:
-    return padded[..., : like.shape[-1]]

@@ -1,6 +1,5 @@
 """How the examples x come to the printed step: as rows, compressed without their zeros, or as a sparse matrix."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -23,10 +22,10 @@ class Inputs(NamedTuple):
     lazy: bool = False
 
     @property
-    def header(self) -> list[Path]:
-        """What is included behind products.h and rows.h."""
+    def headers(self) -> list[str]:
+        """What is included behind the headers of all."""
         name = {"active": "zeros.h", "stored": "stored.h"}.get(self.form)
-        return [Path(__file__).with_name(name)] if name else []
+        return [name] if name else []
 
     @property
     def type(self) -> str:

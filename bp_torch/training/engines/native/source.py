@@ -5,11 +5,10 @@ What was printed is kept, by all that it depends on.
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,24 +17,22 @@ from torch import Tensor
 from bp_torch import activations
 from bp_torch.activations import Activation
 from bp_torch.costs import Cost
-from bp_torch.network import Network, own_functions
+from bp_torch.native import headers, written
+from bp_torch.native.build import Source
+from bp_torch.native.operations import UnprintableError
+from bp_torch.native.printer import Printer
+from bp_torch.native.record import Tape, examples, graph_of, record
+from bp_torch.network import Network
+from bp_torch.own import own_functions
 from bp_torch.state import State
 from bp_torch.threads import alone
 from bp_torch.trace import Layer
 from bp_torch.training.batches import batch_sizes
-from bp_torch.training.engines.native import written
-from bp_torch.training.engines.native.build import Source
 from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, Inputs
-from bp_torch.training.engines.native.operations import UnprintableError
-from bp_torch.training.engines.native.printer import Printer
-from bp_torch.training.engines.native.record import Tape, graph_of, record
 from bp_torch.training.job import Job
 from bp_torch.training.plan import Plan, numbers_table
 from bp_torch.training.step import Batch, batch_cost, step
 
-HEADERS = [Path(__file__).with_name(name) for name in ("team.h", "products.h", "rows.h")]
-REAL = {torch.float32: "float", torch.float64: "double"}
-ELEMENTS = 20_000_000  # in a record: above that, its tensors have no memory, for which torch imports a second or two
 A_RULE = 16  # tensors of a parameter's shape that a rule computes, roughly
 KEPT = 64  # sources, and steps
 
@@ -123,7 +120,7 @@ def _of_the_package(kind: Kind, ms: tuple[int, ...], inputs: Inputs, looked_up: 
     torches = torch.__version__, torch.version.git_version, torch.get_default_dtype()
     names = *(f.name for f in kind.activations), kind.cost.name
     of_all = repr((written_as, torches, kind.sizes, kind.dtype, names, kind.plan, ms, inputs))
-    return Source("\0".join([of_all, *_headers(inputs)]), partial(_as_written, kind, ms, inputs, written_as))
+    return Source("\0".join([of_all, _head(kind, inputs)]), partial(_as_written, kind, ms, inputs, written_as))
 
 
 @lru_cache(maxsize=KEPT)
@@ -137,9 +134,8 @@ def _of_kind(kind: Kind, ms: tuple[int, ...], inputs: Inputs, written_as: str = 
         printed = [_once(_Key(kind.sizes, kind.dtype, m, kind.plan, functions, inputs, written_as, kind)) for m in ms]
     except UnprintableError as error:
         raise UnprintableError(f"engine='native' can't print {error}: use engine='eager' or 'compiled'") from error
-    types = [f"typedef {REAL[kind.dtype]} real;", *([f"typedef {inputs.place} place;"] if inputs.place else [])]
     compress = [COMPRESS.replace("INPUTS", str(kind.sizes[0]))] * (inputs == ACTIVE)
-    return "\n".join([*types, *_headers(inputs), *compress, *printed])
+    return "\n".join([_head(kind, inputs), *compress, *printed])
 
 
 COMPRESS = """
@@ -148,9 +144,8 @@ extern "C" void compress(const real* x, int64_t rows, uint64_t* bits, real* valu
 }"""
 
 
-@cache
-def _headers(inputs: Inputs) -> list[str]:
-    return [header.read_text(encoding="utf-8") for header in [*HEADERS, *inputs.header]]
+def _head(kind: Kind, inputs: Inputs) -> str:
+    return headers.text(kind.dtype, *inputs.headers, place=inputs.place)
 
 
 def by_columns(kind: Kind) -> range:
@@ -173,7 +168,7 @@ def records(kind: Kind, m: int, seed: int = 0) -> tuple[Tape, ...]:
 
 def _record(each: _Function, dtype: torch.dtype, seed: int = 0) -> Tape:
     try:
-        return record(each.function, _examples(each.shapes, dtype, seed))
+        return record(each.function, examples(each.shapes, dtype, seed))
     except UnprintableError as error:
         raise UnprintableError(f"{each.what} ({error})") from error
 
@@ -209,26 +204,10 @@ def record_step(kind: Kind, m: int) -> Tape:
     of_layers = [shape for n_in, n_out in pairwise(kind.sizes) for shape in ((n_out, n_in), (n_out,))]
     shapes = [*of_batch, *[()] * count, *of_layers * (1 + kind.slots)]
     computed = 8 * m * sum(kind.sizes) + (0 if plan.is_plain else A_RULE * sum(map(math.prod, of_layers)))
-    examples = _examples(shapes, kind.dtype, computed=computed)
+    given = examples(shapes, kind.dtype, computed=computed)
     at = len(of_batch) + count
-    keys = [torch.zeros((), dtype=torch.int32, device=examples[0].device)] * plan.keys
-    return record(run, [*examples[:at], *(key.clone() for key in keys), *examples[at:]])
-
-
-@torch.inference_mode(False)  # inference tensors would be recorded by coarser operations
-def _examples(
-    shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int | None = None, computed: int = 0
-) -> list[Tensor]:
-    """Tensors of these shapes to record with: random ones, or zeros; or, of much memory, ones that are shapes alone.
-
-    computed: about how many elements more are computed from them.
-    """
-    if sum(map(math.prod, shapes)) + computed > ELEMENTS:
-        return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
-    if seed is None:
-        return [torch.zeros(shape, dtype=dtype, device="cpu") for shape in shapes]
-    rng = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]
+    keys = [torch.zeros((), dtype=torch.int32, device=given[0].device)] * plan.keys
+    return record(run, [*given[:at], *(key.clone() for key in keys), *given[at:]])
 
 
 def _once(key: _Key) -> str:

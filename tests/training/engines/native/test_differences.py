@@ -15,9 +15,10 @@ from jobs import job
 from torch import Tensor
 
 import bp_torch as bp
+from bp_torch.native import headers
 from bp_torch.threads import threads
 from bp_torch.training.engines import ENGINES
-from bp_torch.training.engines.native import inputs, source
+from bp_torch.training.engines.native import source
 from bp_torch.training.job import Job, Steps
 
 Function = Callable[[Tensor], Tensor]
@@ -139,7 +140,7 @@ def _compare(monkeypatch: pytest.MonkeyPatch, pairs: list[tuple[Function, Functi
             printed[m] = source.of(_job(*pair, m, dtype))
         except source.UnprintableError as error:
             assert "'own'" in str(error)  # noqa: PT017
-    head = "\n".join([f"typedef {source.REAL[dtype]} real;", *source._headers(inputs.DENSE)])
+    head = headers.text(dtype)
     library = "\n".join([head, *(text.removeprefix(head) for text in printed.values())])
     with monkeypatch.context() as patch, threads(1):
         patch.setattr(source, "of", lambda job, of_x: library)

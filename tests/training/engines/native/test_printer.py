@@ -15,8 +15,9 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import activations
+from bp_torch.native import build
 from bp_torch.training import engines
-from bp_torch.training.engines.native import build, source
+from bp_torch.training.engines.native import source
 from bp_torch.training.plan import Plan
 
 slope = 1.0

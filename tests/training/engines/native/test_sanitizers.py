@@ -15,7 +15,8 @@ import torch
 from jobs import job
 
 import bp_torch as bp
-from bp_torch.training.engines.native import build, source
+from bp_torch.native import build
+from bp_torch.training.engines.native import source
 from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, Inputs
 from bp_torch.training.job import Job
 from bp_torch.training.plan import numbers_table

@@ -12,12 +12,13 @@ from jobs import job
 from torch import Tensor
 
 import bp_torch as bp
+from bp_torch.native import build, padding
+from bp_torch.native.printer import Printer
+from bp_torch.native.record import graph_of, record
+from bp_torch.native.updates import updates
 from bp_torch.optimisers import Optimiser
 from bp_torch.threads import threads
-from bp_torch.training.engines.native import build, engine, source
-from bp_torch.training.engines.native.printer import Printer
-from bp_torch.training.engines.native.record import graph_of, record
-from bp_torch.training.engines.native.updates import updates
+from bp_torch.training.engines.native import engine, source
 
 SIZES = [100, 37, 1, 20, 2]  # tiles and panels that are whole, ragged and one wide
 
@@ -144,8 +145,8 @@ def test_what_waits_for_its_last_copy() -> None:
 
 def test_rows_of_whole_vectors_are_changed_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others in a padded copy: with the same bits, wherever a parameter begins in memory."""
-    padded, copied = engine._padded, []
-    monkeypatch.setattr(engine, "_padded", lambda t: copied.append(t.shape) or padded(t))
+    padded, copied = padding.padded, []
+    monkeypatch.setattr(padding, "padded", lambda t: copied.append(t.shape) or padded(t))
 
     def shifted(t: Tensor) -> Tensor:
         return torch.empty(t.numel() + 1)[1:].view(t.shape).copy_(t)

@@ -18,7 +18,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from bp_torch.errors import EngineError
-from bp_torch.training.engines.native import kept
+from bp_torch.native import kept
 
 FLAGS = (
     "-std=c++17",
@@ -30,6 +30,7 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=off",
+    "-fopenmp-simd",
     "-shared",
     "-fPIC",
     "-w",

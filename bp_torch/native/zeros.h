@@ -8,7 +8,8 @@
 typedef float floats __attribute__((vector_size(64)));
 typedef double doubles __attribute__((vector_size(64)));
 typedef int ints __attribute__((vector_size(64)));
-INLINE uint64_t active_in(vec v) {  // a bit for each element that is not 0, or is NaN
+// a bit for each element that is not 0, or is NaN
+INLINE uint64_t active_in(vec v) {
   constexpr int not_equal = 4, rounding = 4;
   if (sizeof(real) == 4) return uint16_t(__builtin_ia32_cmpps512_mask((floats)v, floats{}, not_equal, 0xffff, rounding));
   return uint8_t(__builtin_ia32_cmppd512_mask((doubles)v, doubles{}, not_equal, 0xff, rounding));
@@ -21,6 +22,19 @@ INLINE ints collected(ints v, uint64_t some) { return (ints)__builtin_ia32_compr
 INLINE vec spread(vec v, uint64_t some) {  // the first elements, put to those places, with zeros between them
   if (sizeof(real) == 4) return (vec)__builtin_ia32_expandsf512_mask((floats)v, floats{}, some);
   return (vec)__builtin_ia32_expanddf512_mask((doubles)v, doubles{}, some);
+}
+#elif defined(__AVX__)
+typedef float floats __attribute__((vector_size(32)));
+typedef double doubles __attribute__((vector_size(32)));
+INLINE uint64_t active_in(vec v) {
+  if (sizeof(real) == 4) return __builtin_ia32_movmskps256((floats)(v != vec{}));
+  return __builtin_ia32_movmskpd256((doubles)(v != vec{}));
+}
+#else
+INLINE uint64_t active_in(vec v) {
+  uint64_t some = 0;
+  for (int l = 0; l < W; l++) some |= uint64_t(v[l] != 0) << l;
+  return some;
 }
 #endif
 
@@ -86,10 +100,25 @@ template <int N, typename Each> INLINE void with_vectors(int left, Each each) {
   if constexpr (last > 0) each(Size<last>{});
 }
 
+// the places, from j on, of the bits of `any`; how many
+INLINE int list_places(uint64_t any, int j, int32_t* list) {
+  int n = 0;
+#if defined(__AVX512F__)
+  for (int k = 0; k < 64; k += 16) {
+    const uint16_t some = any >> k;
+    const ints at = ints{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (j + k), found = collected(at, some);
+    memcpy(list + n, &found, sizeof(found));
+    n += __builtin_popcount(some);
+  }
+#else
+  for (; any; any &= any - 1) list[n++] = j + __builtin_ctzll(any);
+#endif
+  return n;
+}
+
 // A word's columns of I rows, written out with their zeros; the rows' next values; into list those of any, from column j on
 template <int I, int K> INLINE int expand(int j, const uint64_t* const* bits, const real** values, real* x, int32_t* list) {
   uint64_t any = 0;
-  int n = 0;
   UNROLL for (int i = 0; i < I; i++) any |= bits[i][j / 64];
 #if defined(__AVX512F__)
   for (int k = j; k < j + 64 && k < pad(K); k += W)
@@ -99,21 +128,14 @@ template <int I, int K> INLINE int expand(int j, const uint64_t* const* bits, co
       store(to, spread(load(values[i]), some));
       values[i] += __builtin_popcountll(some);
     }
-  for (int k = 0; k < 64; k += 16) {
-    const uint16_t some = any >> k;
-    const ints at = ints{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (j + k), found = collected(at, some);
-    memcpy(list + n, &found, sizeof(found));
-    n += __builtin_popcount(some);
-  }
 #else
   for (int i = 0; i < I; i++) {
     real* to = x + i * pad(K) + j;
     memset(to, 0, (pad(K) - j < 64 ? pad(K) - j : 64) * sizeof(real));
     for (uint64_t some = bits[i][j / 64]; some; some &= some - 1) to[__builtin_ctzll(some)] = *values[i]++;
   }
-  for (; any; any &= any - 1) list[n++] = j + __builtin_ctzll(any);
 #endif
-  return n;
+  return list_places(any, j, list);
 }
 
 // the batch's rows (M, K), and for each group its columns: see `places`
@@ -133,6 +155,29 @@ template <int M, int K> static void gather_active(const Rows* from, const int64_
       for (int j = 0; j < K; j += 64)
         starts[j / 64 + 1] = n += expand<I.value, K>(j, bits, values, x + first * pad(K), list + n);
     });
+}
+
+// which of the 64 elements of a padded row of K from column j on are not 0
+template <int K> INLINE uint64_t active_bits(const real* x, int j) {
+  uint64_t some = 0;
+  for (int k = 0; k < 64 && j + k < pad(K); k += W) some |= active_in(load(x + j + k)) << k;
+  return some;
+}
+
+// for each group of the padded rows x (M, K), the columns that are not 0 in one of them: see `places`
+template <int M, int K> static void find_active(const real* x, real* lists) {
+  int32_t* active = (int32_t*)lists;
+  SHARED(group, groups(M))
+    with_group<M>(group, [=](auto I, int g, int first) {
+      int32_t *starts = active + g * places(K), *list = starts + words(K) + 1;
+      int n = starts[0] = 0;
+      for (int j = 0; j < K; j += 64) {
+        uint64_t any = 0;
+        UNROLL for (int i = 0; i < I.value; i++) any |= active_bits<K>(x + (first + i) * pad(K), j);
+        starts[j / 64 + 1] = n += list_places(any, j, list + n);
+      }
+    });
+  meet();
 }
 
 template <int M, int K> INLINE void prefetch_active(const Rows* from, const int64_t* order) {

@@ -17,7 +17,8 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch import activations, equations, optimisers
-from bp_torch.training.engines.native import build, kept, operations, source, written
+from bp_torch.native import build, kept, operations, written
+from bp_torch.training.engines.native import source
 from bp_torch.training.engines.native.inputs import ACTIVE, DENSE, Inputs
 
 CASE = ("sigmoid", "quadratic", "sigmoid")

@@ -42,6 +42,13 @@ template <int M, int N> static void gather(const real* x, const int64_t* order, 
   SHARED(i, M) memcpy(out + i * pad(N), x + order[i] * N, N * sizeof(real));
 }
 
+// rows of N elements, one after the other in memory, as padded rows: where they are, or copied into the room
+template <int M, int N> INLINE const real* padded_rows(const real* x, real* room) {
+  if constexpr (pad(N) == N) return x;
+  for (int i = 0; i < M; i++) memcpy(room + i * pad(N), x + i * N, N * sizeof(real));
+  return room;
+}
+
 // numbers of x, one after the other, into a row
 template <int M> static void gather(const real* x, const int64_t* order, real* out) {
   SHARED(i, M) out[i] = x[order[i]];

@@ -78,12 +78,27 @@ template <typename Work> static void together(int threads, Work work) {
   work();
   for (int k = 1; k < count; k++) pthread_join(members[k].thread, nullptr);
 }
+
+// runs work(part, who) for each part, which takes no part in a loop of others: who is free takes the next one
+template <typename Work> static void apart(int threads, int64_t parts, Work work) {
+  int64_t next = 0;
+  together(threads, [&] {
+    const int who = self;
+    Team alone = {1, 0, 0, 0};
+    team = &alone;
+    self = 0;
+    for (int64_t part; (part = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < parts;) work(part, who);
+  });
+}
 #else
 static inline void meet() {}
 static inline bool is_first() { return true; }
 static inline int part_begin(int64_t) { return 0; }
 static inline int part_end(int64_t n) { return n; }
 template <typename Work> static void together(int, Work work) { work(); }
+template <typename Work> static void apart(int, int64_t parts, Work work) {
+  for (int64_t part = 0; part < parts; part++) work(part, 0);
+}
 #endif
 
 #define SHARED(i, n) for (int i = part_begin(n), end_of_##i = part_end(n); i < end_of_##i; i++)

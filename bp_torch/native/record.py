@@ -4,6 +4,7 @@ Each operation is seen just before torch's own kernel runs it. What is not in th
 refused: an operation that has no text, a tensor that comes from elsewhere, a value that is read.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,10 +16,12 @@ from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bp_torch.errors import reason
-from bp_torch.training.engines.native.operations import COMPOSED, PRINTED, UPDATES, UnprintableError, aten
+from bp_torch.native.operations import COMPOSED, PRINTED, UPDATES, UnprintableError, aten
 
 NO_VALUES = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "size"}
 """Arguments that say what a result is like, and not what is in it: the record holds the result's shape and dtype."""
+
+ELEMENTS = 20_000_000  # to record with: above that, tensors have no memory, for which torch imports a second or two
 
 READS = "it reads a tensor's value, as `if` and `.item()` do"
 
@@ -64,6 +67,22 @@ def record(function: Callable[..., object], inputs: Sequence[Tensor]) -> Tape:
         raise recorder.refused
     shapes, dtypes = tuple(tuple(t.shape) for t in inputs), tuple(t.dtype for t in inputs)
     return Tape(shapes, dtypes, tuple(recorder.operations), result)
+
+
+@torch.inference_mode(False)  # inference tensors would be recorded by coarser operations
+def examples(
+    shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, seed: int | None = None, computed: int = 0
+) -> list[Tensor]:
+    """Tensors of these shapes to record with: random ones, or zeros; or, of much memory, ones that are shapes alone.
+
+    computed: about how many elements more are computed from them.
+    """
+    if sum(map(math.prod, shapes)) + computed > ELEMENTS:
+        return [torch.empty(shape, dtype=dtype, device="meta") for shape in shapes]
+    if seed is None:
+        return [torch.zeros(shape, dtype=dtype, device="cpu") for shape in shapes]
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=rng, dtype=dtype, device="cpu") for shape in shapes]
 
 
 def graph_of(tape: Tape) -> Graph:

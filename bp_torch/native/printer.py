@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch.fx import Graph, Node
 
-from bp_torch.training.engines.native.memory import Matrix, Memory
-from bp_torch.training.engines.native.operations import (
+from bp_torch.native.memory import Matrix, Memory
+from bp_torch.native.operations import (
     ARITHMETIC,
     COMPARISONS,
     CONSTANTS,
@@ -35,9 +35,10 @@ from bp_torch.training.engines.native.operations import (
     number,
     whole,
 )
-from bp_torch.training.engines.native.record import arguments, kind, shape_of
-from bp_torch.training.engines.native.updates import Update, adds_rows, updates
+from bp_torch.native.record import arguments, kind, shape_of
+from bp_torch.native.updates import Update, adds_rows, updates
 
+REDUCTION = "#pragma omp simd reduction(+ : sum)"  # a sum may be taken in any order
 NAMES = {torch.bool: "bool", torch.int32: "uint32_t"}  # of an element's type in C++
 
 
@@ -325,7 +326,7 @@ class Printer:
         to = self._new(node)
         if dim in (-1, dimensions - 1):
             at = f"i * pad({shape_of(node)[1]})" if shape_of(node)[0] > 1 or rows == 1 else "i"
-            outer, inner = _rows(rows), f"for (int j = 0; j < {columns}; j++)"
+            outer, inner = _rows(rows), f"{REDUCTION}\n  for (int j = 0; j < {columns}; j++)"
         else:
             self._check(dimensions == 2, "a sum over another dimension")
             at = "j"

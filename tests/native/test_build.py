@@ -14,8 +14,8 @@ import pytest
 from engine_cases import data, network
 
 import bp_torch as bp
+from bp_torch.native import build
 from bp_torch.training import engines
-from bp_torch.training.engines.native import build
 
 SETPRIV, MOUNT, UMOUNT = (shutil.which(name) or "" for name in ("setpriv", "mount", "umount"))
 ROOT = os.name == "posix" and os.geteuid() == 0

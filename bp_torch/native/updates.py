@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from torch.fx import Node
 
-from bp_torch.training.engines.native.operations import ELEMENTWISE, TRANSPOSES, UPDATES, aten
-from bp_torch.training.engines.native.record import arguments, kind, shape_of
+from bp_torch.native.operations import ELEMENTWISE, TRANSPOSES, UPDATES, aten
+from bp_torch.native.record import arguments, kind, shape_of
 
 
 class Update(NamedTuple):
