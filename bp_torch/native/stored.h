@@ -145,12 +145,16 @@ template <int N, typename Then> static __attribute__((noinline)) void with_row(i
 
 // xᵀ δ (K, N), of which no more than a row lies in memory: then(k, j, sums) gets input k's vector from neuron j on
 template <int M, int N, int K, bool LAZY, typename Then, typename... Matrices>
-static void update_stored(Batch<LAZY> x, real* room, const real* delta, Then then, Matrices...) {
+static void update_stored(Batch<LAZY> x, real* room, const real* delta, Then then, Matrices... changed) {
   const Turned<K> turned(room);
   if (is_first()) turn<M, K>(*x.from, x.order, turned);
   meet();
   SHARED(word, turned.words) {
     int64_t at = turned.before[word];
+    if constexpr (LAZY)  // what is used lies apart: it is asked for while the word before it is at work
+      for (uint64_t bits = word + 1 < turned.words ? turned.bits[word + 1] : 0; bits; bits &= bits - 1)
+        for (int64_t j = (word * 64 + 64 + __builtin_ctzll(bits)) * pad(N), end = j + pad(N); j < end; j += LINE)
+          (__builtin_prefetch(changed + j, 1), ...);
     for (int k = word * 64; k < K && k < word * 64 + 64; k++) {
       const bool used = turned.bits[word] >> k % 64 & 1;
       if (LAZY && !used) continue;
