@@ -92,14 +92,6 @@ def test_float32_takes_the_eager_steps() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "sparse_adam"])
-def test_two_and_three_threads_take_the_same_steps_to_the_bit(optimizer: str) -> None:
-    x, y = examples(0.2)
-    two, three = (trained(x, y, "native", optimizer=optimizer, sizes=(70,), threads=count)[0] for count in (2, 3))
-    assert all(map(torch.equal, two.parameters(), three.parameters()))
-
-
-@pytest.mark.slow
 def test_indices_of_64_bits() -> None:
     same(trained(*examples(0.2, index="int64"), "native"), trained(*examples(0.2), "eager"))
 
