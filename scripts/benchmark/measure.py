@@ -32,7 +32,7 @@ class Shape(NamedTuple):
 
     agree: the least steps before weights are compared. examples: in the data, 0 for those of the steps; the order of
     more steps is that of several epochs. compiled: whether bp's compiled engine is timed, which takes 10 to 20 s to
-    build.
+    build. digits: whether x is MNIST's, which are 0 for the most part, and not random numbers.
     """
 
     sizes: list[int]
@@ -48,21 +48,23 @@ class Shape(NamedTuple):
     cost: str = "quadratic"
     examples: int = 0
     compiled: bool = True
+    digits: bool = False
 
 
 def _classifier(sizes: list[int], batch_size: int, threads: int, steps: int, optimizer: str = "adam") -> Shape:
     """A shape of today's usual kind."""
     agree, lr = (20, 1e-3) if optimizer == "adam" else (100, 0.1)
     shape = Shape(sizes, batch_size, threads, steps, agree, lr=lr, optimizer=optimizer, compiled=False)
-    return shape._replace(hidden="relu", output="softmax", cost="softmax_cross_entropy")
+    digits = sizes[0] == 784
+    return shape._replace(hidden="relu", output="softmax", cost="softmax_cross_entropy", digits=digits)
 
 
 CIRESAN = [784, 2500, 2000, 1500, 1000, 500, 10]
 SHAPES = {
-    "book": Shape([784, 30, 10], 10, 1, 2000),
-    "book100": Shape([784, 100, 10], 10, 1, 1000),
-    "medium": Shape([784, 512, 512, 10], 128, 0, 40, precisions=("dtype", "bf16")),
-    "ciresan": Shape(CIRESAN, 100, 0, 6, agree=20, precisions=("dtype", "tf32", "bf16")),
+    "book": Shape([784, 30, 10], 10, 1, 2000, digits=True),
+    "book100": Shape([784, 100, 10], 10, 1, 1000, digits=True),
+    "medium": Shape([784, 512, 512, 10], 128, 0, 40, precisions=("dtype", "bf16"), digits=True),
+    "ciresan": Shape(CIRESAN, 100, 0, 6, agree=20, precisions=("dtype", "tf32", "bf16"), digits=True),
     "ciresan1000": Shape(CIRESAN, 1000, 0, 2, agree=4, precisions=("dtype", "tf32", "bf16")),
     "wide": Shape([4096] * 9, 8192, 0, 2, agree=4, precisions=("tf32", "bf16")),
     "small": _classifier([8, 32, 3], 32, 1, 1000, "sgd"),
@@ -82,6 +84,7 @@ EXAMPLES_ON_CUDA = 60_000
 MANY = 10**6  # epochs: what "auto" would take for a long run
 TOLERANCE = {"dtype": 1e-3, "tf32": 1e-2, "bf16": 1e-2}
 OF_ADAM = 1e-2  # where one relu is zero by rounding alone, Adam moves all of a silent neuron's weights by η
+DENSITY = 1, 5, 10  # examples, of which a native step multiplies about five at once
 SMALL = 100_000  # weights: only such networks are timed by example
 
 
@@ -148,6 +151,7 @@ def time_shape(name: str, device: str, repeats: int, steps: int | None = None) -
         "device": device,
         "steps": steps,
         **{name: getattr(shape, name) for name in ("optimizer", "hidden", "output", "cost")},
+        "density": _density(job.data[0]) if shape.digits else None,
         "operations": job.operations,
         "shuffling": shuffling,
         "rates": rates,
@@ -174,13 +178,22 @@ def _order(m: int, count: int, epoch: int) -> Tensor:
     return torch.cat([shuffled(m, 0, epoch * epochs + each) for each in range(epochs)])[:count]
 
 
+def _density(x: Tensor) -> dict[str, float]:
+    """The share of the inputs that are not 0, and of those that one at least of so many examples has."""
+    return {str(n): (x[: len(x) // n * n] != 0).view(-1, n, x.shape[1]).any(1).double().mean().item() for n in DENSITY}
+
+
 def job_of(shape: Shape, device: str, m: int) -> Job:
-    """What all contenders train: m random examples with one-hot targets or values, and weights to start from."""
+    """What all contenders train: m examples with one-hot targets or values, and weights to start from.
+
+    They are random, but for the inputs of MNIST's digits.
+    """
     rng = torch.Generator().manual_seed(0)
     net = bp.Network.create(
         shape.sizes, hidden=shape.hidden, output=shape.output, cost=shape.cost, seed=0, device=device
     )
-    x = torch.rand(m, shape.sizes[0], generator=rng).to(device)
+    x = bp.data.mnist("train")[0][:m] if shape.digits else torch.rand(m, shape.sizes[0], generator=rng)
+    x = x.to(device)
     labels = torch.randint(shape.sizes[-1], (m,), generator=rng)
     y = torch.nn.functional.one_hot(labels, shape.sizes[-1]).float()
     if shape.output == "identity":
@@ -225,6 +238,8 @@ def _peers(job: Job, shape: Shape) -> Iterator[tuple[Row, Peer]]:
         for engine, entry in engines.ENGINES.items():
             if entry.why_not(of_class) is None and (engine != "compiled" or shape.compiled):
                 yield Row(f"bp {engine}", precision, rule), contenders.of_engine(engine)
+                if engine == "native" and shape.digits and precision == "dtype":
+                    yield Row("bp native on random numbers", precision, rule), contenders.native_on_dense
         yield Row("JAX jit + scan", precision, rule), jax_peer.jax_scan
         yield Row("torch autograd", precision, rule), torch_peers.autograd
         yield Row("torch.compile of the step", precision, rule), torch_peers.autograd_compiled

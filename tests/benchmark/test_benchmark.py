@@ -78,6 +78,22 @@ def test_they_agree_by_every_rule_and_cost(made: dict, optimizer: str, monkeypat
     assert tables.words(results).startswith("Adam" if optimizer == "adam" else "plain SGD")
 
 
+@pytest.mark.usefixtures("tiny")
+def test_digits_are_timed_beside_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the table says how many of their inputs are not 0."""
+    digits = torch.zeros(100, 12)
+    digits[:, 0], digits[::2, 1] = 1, 1
+    monkeypatch.setattr(bp.data, "mnist", lambda split: (digits, None))
+    monkeypatch.setitem(measure.SHAPES, "tiny", TINY._replace(digits=True))
+    results = measure.time_shape("tiny", "cpu", repeats=1)
+    assert results["density"] == {"1": 1.5 / 12, "5": 2 / 12, "10": 2 / 12}
+    rows = {row["name"]: row for row in results["rows"]}
+    assert rows["bp native on random numbers"]["times"]
+    assert rows["bp native"]["error"] < 1e-5
+    text = tables.table(results)
+    assert "inputs 12% are not 0 (of 5 examples together: 17%, 10 examples together: 17%)" in text
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
