@@ -60,7 +60,8 @@ def keep(made: Path, within: Path, made_from: str) -> str | None:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
         name = _name(made, made_from)
         os.replace(copy, within / name)
-        _make_room(within)
+        with suppress(OSError):  # of a file that another process has removed meanwhile
+            _make_room(within)
         return name
     return None
 

@@ -57,7 +57,7 @@ ENGINES: dict[str, Engine] = {
 SECONDS_A_CALL = 2.2e-6
 OPERATIONS_A_SECOND = 5e10
 SPARSE = 10  # times as long as that takes an operation on a stored value, or on a weight that a rule visits
-WORTH_A_BUILD = 0.25  # seconds: a build takes one or two, once; what it made is kept for all later runs of its kind
+WORTH_A_BUILD = 0.25  # seconds: a build takes about one, once; what it made is kept for all later runs of its kind
 LARGE = 800_000_000  # operations in a step: above that, torch's own products are the faster ones on Intel's CPUs
 
 
