@@ -4,7 +4,7 @@ The contenders take their epochs in turns, in one process, on one thread; the fi
 is the peak of a process of its own after two epochs, less that before, when the matrix is there. The texts are drawn at
 random, their words by Zipf's law; the network has 100 hidden neurons (relu) and 20 classes, the dtype is float32.
 "torch" is a network whose first layer is an nn.EmbeddingBag, with sparse gradients where the optimizer takes them;
-"torch, dense" one of nn.Linear on the same x dense.
+"torch, dense" one of nn.Linear on the same x dense; "estimator" is bp_torch's MLPClassifier.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from bp_torch import sparse
 
 HIDDEN, CLASSES, LENGTH = 100, 20, 110
 RATES = {"sgd": 0.1, "adam": 1e-3, "sparse_adam": 1e-3}
-CONTENDERS = ("native", "eager", "scikit-learn", "torch", "torch, dense")
+CONTENDERS = ("native", "eager", "scikit-learn", "torch", "torch, dense", "estimator")
 
 
 def texts(rows: int, words: int) -> tuple[Any, np.ndarray]:
@@ -44,8 +44,8 @@ def texts(rows: int, words: int) -> tuple[Any, np.ndarray]:
 
 def epochs(contender: str, optimizer: str, batch_size: int, x: Any, y: np.ndarray) -> Iterator[float]:
     """Trains an epoch at each `next`, which gives its mean cost; before the first, all is built."""
-    if contender == "scikit-learn":
-        return _of_scikit_learn(optimizer, batch_size, x, y)
+    if contender in ("scikit-learn", "estimator"):
+        return _of_scikit_learn(contender, optimizer, batch_size, x, y)
     if contender.startswith("torch"):
         return _of_torch(contender, optimizer, batch_size, x, torch.from_numpy(y))
     net = bp.Network.create([x.shape[1], HIDDEN, CLASSES], hidden="relu", cost="softmax_cross_entropy", seed=0)
@@ -54,11 +54,17 @@ def epochs(contender: str, optimizer: str, batch_size: int, x: Any, y: np.ndarra
     return (record.cost for record in records)
 
 
-def _of_scikit_learn(optimizer: str, batch_size: int, x: Any, y: np.ndarray) -> Iterator[float]:
+def _of_scikit_learn(contender: str, optimizer: str, batch_size: int, x: Any, y: np.ndarray) -> Iterator[float]:
     import sklearn.neural_network
+
+    from bp_torch.sklearn import MLPClassifier
 
     settings: dict[str, Any] = dict(solver=optimizer, batch_size=batch_size, alpha=0.0)
     settings |= dict(momentum=0.0, learning_rate_init=RATES["sgd"]) if optimizer == "sgd" else {}
+    if contender == "estimator":
+        model = MLPClassifier((HIDDEN,), max_iter=10**6, n_iter_no_change=10**6, threads=1, **settings)
+        for record in model.iter_fit(x, y):
+            yield record.cost
     peer = sklearn.neural_network.MLPClassifier((HIDDEN,), **settings)
     while True:
         peer.partial_fit(x, y, classes=np.arange(CLASSES))
