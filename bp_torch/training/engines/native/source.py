@@ -203,7 +203,8 @@ def record_step(kind: Kind, m: int) -> Tape:
     of_batch: list[tuple[int, ...]] = [(m, kind.sizes[0]), (m, kind.sizes[-1]), *[(m,)] * plan.weighted]
     of_layers = [shape for n_in, n_out in pairwise(kind.sizes) for shape in ((n_out, n_in), (n_out,))]
     shapes = [*of_batch, *[()] * count, *of_layers * (1 + kind.slots)]
-    computed = 8 * m * sum(kind.sizes) + (0 if plan.is_plain else A_RULE * sum(map(math.prod, of_layers)))
+    of_examples = kind.sizes if any(plan.dropout[:1]) else kind.sizes[1:]  # of x nothing is computed but its mask
+    computed = 8 * m * sum(of_examples) + (0 if plan.is_plain else A_RULE * sum(map(math.prod, of_layers)))
     given = examples(shapes, kind.dtype, computed=computed)
     at = len(of_batch) + count
     keys = [torch.zeros((), dtype=torch.int32, device=given[0].device)] * plan.keys
