@@ -22,6 +22,8 @@ static inline int seen(const int* p) { return __atomic_load_n(p, __ATOMIC_SEQ_CS
 static inline void look_away() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
 #endif
 }
 static void meet() {

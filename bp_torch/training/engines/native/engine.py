@@ -21,6 +21,7 @@ from bp_torch.training.memory import check_memory
 
 STRETCH = 512  # rows
 CALL_OPERATIONS = 2_000_000_000  # a call trains for about 50 ms, so that an interrupt is soon noticed
+CALL_STEPS = 200  # of several threads, which beside busy processes may wait for each other for milliseconds in each
 
 
 def why_not(job: Job) -> str | None:
@@ -76,6 +77,7 @@ def native(job: Job) -> Run:
     build_of(source.source_of(job, inputs))
     held: Held | None = None
     batches_a_call = max(1, CALL_OPERATIONS // job.work)
+    batches_a_call = min(batches_a_call, CALL_STEPS) if threads > 1 else batches_a_call
 
     def train(function: Any, workspace: Tensor, x_at: Any, addresses: Any, steps: Steps) -> float:
         """Σ_x C_x over whole batches."""

@@ -10,6 +10,10 @@ from torch import Tensor
 
 import bp_torch as bp
 from bp_torch.threads import threads
+from bp_torch.training.job import Steps
+
+
+PART = Steps.part
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
@@ -83,3 +87,14 @@ def test_the_logarithm_of_softmax_comes_alone_and_first(f: Callable[[Tensor], Te
     for net, engine in zip(nets, ("eager", "native"), strict=True):
         list(bp.train(net, reference.examples(net, 8), epochs=2, batch_size=4, lr=0.1, engine=engine))
     assert reference.relative_error(nets[1].layers[0].w, nets[0].layers[0].w) < 1e-12
+
+
+def test_an_interrupt_is_soon_noticed_where_threads_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of tiny steps on several threads has no more of them than take a second or so beside busy processes."""
+    steps = []
+    monkeypatch.setattr(Steps, "part", lambda self, *span: steps.append(span[:2]) or PART(self, *span))
+    x, y = torch.full((450, 4), 0.5), torch.arange(450) % 2
+    for count, calls in ((1, [(0, 450)]), (2, [(0, 200), (200, 400), (400, 450)])):
+        steps.clear()
+        list(bp.train(bp.Network.create([4, 3, 2]), (x, y), epochs=1, batch_size=1, engine="native", threads=count))
+        assert [span for span in steps if span != (0, None)][-len(calls) :] == calls

@@ -6,6 +6,7 @@ threads.
 
 import os
 import platform
+import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ Shape = tuple[list[int], int, int, str, Inputs]
 """Sizes, examples, batch size, rule; how the examples come."""
 
 TEAM = "-DTHREADS", "-pthread"
+ARM = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
 RAGGED = [1100, 70, 1, 33, 2]
 SHAPES = [
     ([3, 1, 2], 9, 4, "adam", DENSE),
@@ -134,15 +136,23 @@ int main(int, char** arguments) {{
 }}"""
 
 
-def costs(folder: Path, code: str, *flags: str, threads: str = "1") -> list[float]:
-    """What the program comes to, compiled with these flags, on each of these numbers of threads."""
+def costs(
+    folder: Path,
+    code: str,
+    *flags: str,
+    threads: str = "1",
+    compiler: str = str(build.compiler()),
+    by: str | None = None,
+) -> list[float]:
+    """What the program comes to, compiled with these flags, on each of these numbers of threads. by: an emulator."""
     (folder / "step.cpp").write_text(code, encoding="utf-8")
-    kept = [flag for flag in build.FLAGS if flag not in ("-shared", "-fPIC")]
-    subprocess.run([str(build.compiler()), *kept, "-O1", *flags, "step.cpp", "-o", "step"], cwd=folder, check=True)
+    left_out = {"-shared", "-fPIC", *(["-march=native"] if by else [])}
+    kept = [flag for flag in build.FLAGS if flag not in left_out]
+    subprocess.run([compiler, *kept, "-O1", *flags, "step.cpp", "-o", "step"], cwd=folder, check=True)
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
     found = []
     for count in threads:
-        command = [str(folder / "step"), count]
+        command = [*([by] if by else []), str(folder / "step"), count]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         found.append(float(done.stdout))
@@ -177,3 +187,12 @@ def test_builds_for_other_cpus_train_alike(tmp_path: Path, shape: Shape, march: 
     here = costs(tmp_path, step(shape))
     flags = f"-march={march}", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
     assert costs(tmp_path, step(shape), *flags) == pytest.approx(here, rel=1e-3)
+
+
+@pytest.mark.skipif(not all(ARM), reason="needs g++ for aarch64 and qemu-user")
+@each_shape
+def test_a_build_for_arm_trains_alike(tmp_path: Path, shape: Shape) -> None:
+    """NEON, in an emulator."""
+    compiler, emulator = map(str, ARM)
+    alike = costs(tmp_path, step(shape), "-static", *TEAM, threads="12", compiler=compiler, by=emulator)
+    assert alike == pytest.approx(costs(tmp_path, step(shape)) * 2, rel=1e-3)
