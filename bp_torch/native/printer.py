@@ -208,12 +208,13 @@ class Printer:
                 text = self._text(node, rows, columns)
                 lines.append(f"const {NAMES.get(node.meta['dtype'], 'real')} t{k} = {text};")
                 self._value[node] = f"t{k}"
-        clear = [f"  clear<{columns}>({to} + i * pad({columns}));" for to in written]
+        clear = [f"  clear<{columns}>({to} + i * pad({columns})" for to in written]
         if update.sums is None:
-            self.lines += [*_rows(rows), *_elements(f"0; j < pad({columns})", lines), *clear, "}", "meet();"]
+            self.lines += [*_rows(rows), *_elements(f"0; j < pad({columns})", lines)]
+            self.lines += [*(f"{each});" for each in clear), "}", "meet();"]
         else:
             head, loop = "[=](int i, int first, const real* sums) {", _elements("first; j < first + W", lines)
-            last = [f"  if (first + W > {columns}) {{", *(f"  {line}" for line in clear), "  }"]
+            last = [f"  if (first + W > {columns}) {{", *(f"  {each}, first);" for each in clear), "  }"]
             self._sums(update.sums, [head, *loop, *last, ", ".join(["}", *written])])
             self._release(update.sums)
         for node in update.nodes:

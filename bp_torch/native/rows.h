@@ -77,6 +77,11 @@ template <int M, int N> static void add_rows(const real* delta, real* b, real fa
   sum_rows<M, N>(delta, [=](int, int j, const real* sums) { store(b + j, load(b + j) + factor * load(sums)); });
 }
 
+// of what lies behind a row's columns, what is in the vector from column j on: the one after it may be another thread's
+template <int N> INLINE void clear(real* row, int j) {
+  for (int k = j > N ? j : N; k < j + W; k++) row[k] = 0;
+}
+
 template <int N> INLINE void clear(real* row) {
   for (int j = N; j < pad(N); j++) row[j] = 0;
 }
