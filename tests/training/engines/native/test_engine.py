@@ -12,7 +12,6 @@ import bp_torch as bp
 from bp_torch.threads import threads
 from bp_torch.training.job import Steps
 
-
 PART = Steps.part
 
 
