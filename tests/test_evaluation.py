@@ -12,6 +12,7 @@ from torch import Tensor
 import bp_torch as bp
 from bp_torch import evaluation
 from bp_torch.activations import OUTPUTS
+from bp_torch.insight import per_example
 from bp_torch.native import rowwise
 from bp_torch.threads import threads
 from bp_torch.trace import Layer
@@ -46,9 +47,15 @@ def examples(m: int, density: float, dtype: torch.dtype = torch.float64) -> tupl
 def generated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """All is many. The list grows with the examples that generated code takes."""
     taken, run = [], rowwise.rowwise
+
+    def counted(of: rowwise.OfRows, rows: list[Tensor], *others: Any) -> list[Tensor]:
+        results = run(of, rows, *others)
+        taken.append(len(rows[0]))
+        return results
+
     monkeypatch.setattr(evaluation, "MANY", 1)
-    monkeypatch.setattr("bp_torch.insight.per_example.MANY", 1)
-    monkeypatch.setattr(rowwise, "rowwise", lambda of, rows, *rest: taken.append(len(rows[0])) or run(of, rows, *rest))
+    monkeypatch.setattr(per_example, "MANY", 1)
+    monkeypatch.setattr(rowwise, "rowwise", counted)
     return taken
 
 

@@ -118,7 +118,8 @@ def _printed(kind: _Kind) -> str:
     """A C++ file with `run`: the addresses of the rows, how many, those of parameters and results, and a workspace."""
     shapes = kind.tape.inputs
     names = [f"rows{k}" for k in range(kind.matrices)]
-    printer = Printer(graph_of(kind.tape), names, [], kind.dtype, by_columns={0} if kind.skips else ())
+    form, by_columns = ("active", {0}) if kind.skips else ("", ())
+    printer = Printer(graph_of(kind.tape), names, [], kind.dtype, form=form, by_columns=by_columns)
     results = dict(zip(printer.parameters[-kind.results :], shapes[-kind.results :], strict=True))
     lines = [
         *(f"const real* all{k} = all[{k}];" for k in range(kind.matrices)),
@@ -145,11 +146,13 @@ def _printed(kind: _Kind) -> str:
             'extern "C" void run(real** all, int64_t rows, real** parameters, real* workspaces, int threads) {',
             "using namespace block;",
             *lines,
-            f"apart(threads, (rows + {BLOCK - 1}) / {BLOCK}, [=](int64_t part, int who) {{",
+            "const auto block = [=](int64_t part, int who) {",
             f"const int64_t first = part * {BLOCK} + {BLOCK} < rows ? part * {BLOCK} : rows - {BLOCK};",
             "real* workspace = workspaces + who * pad(elements);",
             *block,
-            "});",
+            "};",
+            f"apart(threads, rows / {BLOCK}, block);  // the last one, which is with rows of before, waits for them:",
+            f"if (rows % {BLOCK}) apart(1, 1, [=](int64_t, int) {{ block(rows / {BLOCK}, 0); }});",
             "}",
         ]
     )
