@@ -1,7 +1,7 @@
 // The first layer without its inputs' zeros. An input that is 0 adds nothing to z, and its weights don't change: a δ is 0.
 //
-// The examples are kept compressed: a bit for each input, and the values of those that are not 0. A batch is seen in
-// groups of a few examples; a tile of a group visits the inputs that one of them has, and multiplies them for all.
+// A batch is seen in groups of a few examples; a tile of a group visits the inputs that one of them has, and multiplies
+// them for all. With AVX-512 the examples are kept compressed: a bit for each input, and the values of those that are not 0.
 // w lies by its columns here, a padded row (N) for each of the K inputs, so that an input's weights are one stretch.
 
 #if defined(__AVX512F__)  // g++'s and clang's names of four instructions: to read <immintrin.h> takes as long as all else
@@ -23,22 +23,35 @@ INLINE vec spread(vec v, uint64_t some) {  // the first elements, put to those p
   if (sizeof(real) == 4) return (vec)__builtin_ia32_expandsf512_mask((floats)v, floats{}, some);
   return (vec)__builtin_ia32_expanddf512_mask((doubles)v, doubles{}, some);
 }
-#elif defined(__AVX__)
-typedef float floats __attribute__((vector_size(32)));
-typedef double doubles __attribute__((vector_size(32)));
-INLINE uint64_t active_in(vec v) {
-  if (sizeof(real) == 4) return __builtin_ia32_movmskps256((floats)(v != vec{}));
-  return __builtin_ia32_movmskpd256((doubles)(v != vec{}));
-}
 #else
 INLINE uint64_t active_in(vec v) {
+#if defined(__AVX__)
+  if (sizeof(real) == 4) return __builtin_ia32_movmskps256((float __attribute__((vector_size(32))))(v != vec{}));
+  return __builtin_ia32_movmskpd256((double __attribute__((vector_size(32))))(v != vec{}));
+#elif defined(__SSE2__)
+  if (sizeof(real) == 4) return __builtin_ia32_movmskps((float __attribute__((vector_size(16))))(v != vec{}));
+  return __builtin_ia32_movmskpd((double __attribute__((vector_size(16))))(v != vec{}));
+#else
   uint64_t some = 0;
-  for (int l = 0; l < W; l++) some |= uint64_t(v[l] != 0) << l;
+  const auto active = v != vec{};
+  for (int l = 0; l < W; l++) some |= uint64_t(active[l] & (1 << l));
   return some;
+#endif
 }
+struct Places {  // for each byte, the places of its bits, and how many there are
+  unsigned char of[256][8] = {}, count[256] = {};
+  constexpr Places() {
+    for (int byte = 0; byte < 256; byte++)
+      for (int bit = 0; bit < 8; bit++)
+        if (byte >> bit & 1) of[byte][count[byte]++] = bit;
+  }
+};
+static constexpr Places PLACES;
 #endif
 
-struct Rows {  // examples: a row's bits are `words` numbers, its values begin at first[row]; 64 bytes are free behind the last
+// Examples. Where the CPU can expand them, compressed: a row's bits are `words` numbers, its values begin at first[row],
+// and 64 bytes are free behind the last. Elsewhere values are the rows as they are.
+struct Rows {
   const uint64_t* bits;
   const real* values;
   const int64_t* first;
@@ -59,7 +72,7 @@ template <int N> static void compress_rows(const real* x, int64_t rows, uint64_t
       const int end = N < word * 64 + 64 ? N : word * 64 + 64;
       uint64_t some = 0;
       int j = word * 64;
-#if defined(__AVX512F__)
+#if defined(__AVX512F__)  // elsewhere rows are not compressed
       for (; j + W <= end; j += W) {
         const vec values = load(x + j);
         const uint64_t active = active_in(values);
@@ -111,16 +124,54 @@ INLINE int list_places(uint64_t any, int j, int32_t* list) {
     n += __builtin_popcount(some);
   }
 #else
-  for (; any; any &= any - 1) list[n++] = j + __builtin_ctzll(any);
+  typedef unsigned char bytes8 __attribute__((vector_size(8)));
+  typedef int ints8 __attribute__((vector_size(32)));
+  for (int k = 0; k < 64; k += 8) {
+    const unsigned char some = any >> k;
+    bytes8 at;
+    memcpy(&at, PLACES.of[some], 8);
+    const ints8 found = __builtin_convertvector(at, ints8) + (j + k);
+    memcpy(list + n, &found, sizeof(found));
+    n += PLACES.count[some];
+  }
 #endif
   return n;
 }
+
+// which of the 64 elements of a padded row of K from column j on are not 0
+template <int K> INLINE uint64_t active_bits(const real* x, int j) {
+  uint64_t some = 0;
+  for (int k = 0; k < 64 && j + k < pad(K); k += W) some |= active_in(load(x + j + k)) << k;
+  return some;
+}
+
+// of I padded rows: the columns that are not 0 in one of them, as `places` has them
+template <int I, int K> INLINE void find_places(const real* x, int32_t* starts) {
+  int32_t* list = starts + words(K) + 1;
+  int n = starts[0] = 0;
+  for (int j = 0; j < K; j += 64) {
+    uint64_t any = 0;
+    UNROLL for (int i = 0; i < I; i++) any |= active_bits<K>(x + i * pad(K), j);
+    starts[j / 64 + 1] = n += list_places(any, j, list + n);
+  }
+}
+
+// the same for each group of the padded rows x (M, K)
+template <int M, int K> static void find_active(const real* x, real* lists) {
+  SHARED(group, groups(M))
+    with_group<M>(group, [=](auto I, int g, int first) {
+      find_places<I.value, K>(x + first * pad(K), (int32_t*)lists + g * places(K));
+    });
+  meet();
+}
+
+#if defined(__AVX512F__)
+extern "C" int is_compressed() { return 1; }
 
 // A word's columns of I rows, written out with their zeros; the rows' next values; into list those of any, from column j on
 template <int I, int K> INLINE int expand(int j, const uint64_t* const* bits, const real** values, real* x, int32_t* list) {
   uint64_t any = 0;
   UNROLL for (int i = 0; i < I; i++) any |= bits[i][j / 64];
-#if defined(__AVX512F__)
   for (int k = j; k < j + 64 && k < pad(K); k += W)
     UNROLL for (int i = 0; i < I; i++) {
       const auto some = (bits[i][j / 64] >> (k - j)) & (~0ull >> (64 - W));
@@ -128,13 +179,6 @@ template <int I, int K> INLINE int expand(int j, const uint64_t* const* bits, co
       store(to, spread(load(values[i]), some));
       values[i] += __builtin_popcountll(some);
     }
-#else
-  for (int i = 0; i < I; i++) {
-    real* to = x + i * pad(K) + j;
-    memset(to, 0, (pad(K) - j < 64 ? pad(K) - j : 64) * sizeof(real));
-    for (uint64_t some = bits[i][j / 64]; some; some &= some - 1) to[__builtin_ctzll(some)] = *values[i]++;
-  }
-#endif
   return list_places(any, j, list);
 }
 
@@ -157,29 +201,6 @@ template <int M, int K> static void gather_active(const Rows* from, const int64_
     });
 }
 
-// which of the 64 elements of a padded row of K from column j on are not 0
-template <int K> INLINE uint64_t active_bits(const real* x, int j) {
-  uint64_t some = 0;
-  for (int k = 0; k < 64 && j + k < pad(K); k += W) some |= active_in(load(x + j + k)) << k;
-  return some;
-}
-
-// for each group of the padded rows x (M, K), the columns that are not 0 in one of them: see `places`
-template <int M, int K> static void find_active(const real* x, real* lists) {
-  int32_t* active = (int32_t*)lists;
-  SHARED(group, groups(M))
-    with_group<M>(group, [=](auto I, int g, int first) {
-      int32_t *starts = active + g * places(K), *list = starts + words(K) + 1;
-      int n = starts[0] = 0;
-      for (int j = 0; j < K; j += 64) {
-        uint64_t any = 0;
-        UNROLL for (int i = 0; i < I.value; i++) any |= active_bits<K>(x + (first + i) * pad(K), j);
-        starts[j / 64 + 1] = n += list_places(any, j, list + n);
-      }
-    });
-  meet();
-}
-
 template <int M, int K> INLINE void prefetch_active(const Rows* from, const int64_t* order) {
   if constexpr (int64_t(M) * K * sizeof(real) <= (512 << 10))  // of which the compressed rows are a part
     for (int i = 0; i < M; i++) {
@@ -188,6 +209,20 @@ template <int M, int K> INLINE void prefetch_active(const Rows* from, const int6
       for (const char* p = (const char*)(from->values + from->first[order[i]]); p < end; p += 64) __builtin_prefetch(p);
     }
 }
+
+#else
+extern "C" int is_compressed() { return 0; }
+
+template <int M, int K> static void gather_active(const Rows* from, const int64_t* order, real* x, real* lists) {
+  SHARED(group, groups(M))
+    with_group<M>(group, [=](auto I, int g, int first) {
+      for (int i = first; i < first + I.value; i++) memcpy(x + i * pad(K), from->values + order[i] * K, K * sizeof(real));
+      find_places<I.value, K>(x + first * pad(K), (int32_t*)lists + g * places(K));
+    });
+}
+
+template <int M, int K> INLINE void prefetch_active(const Rows* from, const int64_t* order) { prefetch<M, K>(from->values, order); }
+#endif
 
 // c (I, V vectors) = Σ_k x[i, list[k]] w[list[k]]
 template <int I, int V>

@@ -17,6 +17,7 @@ SLACK = 64  # bytes behind the values, which are read by whole vectors
 class Compressed(NamedTuple):
     """A bit for each input, the values of those that are not 0, row after row, and where each row's begin.
 
+    Where the CPU lacks AVX-512, which expands them quickly, values are the rows as they are, and the others are empty.
     sample: some of the examples, to see by whether they have been changed since; version: torch's count of changes.
     """
 
@@ -52,9 +53,12 @@ def pays(x: Tensor, neurons: int, plain: bool) -> bool:
 
 
 def compressed(library: ctypes.CDLL, x: Tensor) -> Compressed:
-    """The examples x (m, n_0), compressed by the library's function."""
+    """The examples x (m, n_0), as the library takes them."""
     x = x.resolve_neg().contiguous()
     m, n = x.shape
+    if not library.is_compressed():
+        nothing = torch.empty(0, dtype=torch.int64, device="cpu")
+        return Compressed(nothing, x, nothing, x[density.some(m, SEEN_AGAIN)], _version(x))
     bits = torch.empty(m * -(-n // 64), dtype=torch.int64, device="cpu")
     values = torch.empty(m * n + SLACK, dtype=x.dtype, device="cpu")  # what is not written takes no memory
     first = torch.empty(m + 1, dtype=torch.int64, device="cpu")

@@ -77,7 +77,7 @@ def program(job: Job, inputs: Inputs) -> str:
             f"real* values = (real*)malloc({m * sizes[0]} * sizeof(real) + 64);",
             f"int64_t* first = (int64_t*)malloc({m + 1} * 8);",
             f"compress(all, {m}, bits, values, first);",
-            "const Rows rows = {bits, values, first}, *x = &rows;",
+            "const Rows rows = {bits, is_compressed() ? values : all, first}, *x = &rows;",
         ]
     else:
         lines.append("const real* x = all;")

@@ -153,7 +153,10 @@ def test_compressed_rows_are_the_examples(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(compressed, "compressed", lambda *given: kept.append(made(*given)) or kept[-1])
     list(bp.train(bp.Network.create([N_IN, 4], seed=1, dtype=torch.float64), (x, y), epochs=1, engine="native"))
     rows = kept[0]
-    assert torch.equal(rows.values[: rows.first[-1]], x[x != 0])
-    assert torch.equal(rows.first.diff(), (x != 0).sum(1))
+    if len(rows.first):
+        assert torch.equal(rows.values[: rows.first[-1]], x[x != 0])
+        assert torch.equal(rows.first.diff(), (x != 0).sum(1))
+    else:  # a CPU without AVX-512
+        assert rows.values is x
     assert rows.is_of(x)
     assert not rows.is_of(x + 1)
