@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# make benchmark: an epoch against the peers, in under 10 minutes; results in benchmarks/.
+# make benchmark: an epoch against the peers, in 12 minutes or so; results in benchmarks/.
 # make help: keeps what --help of the programs prints, after a change of options.
 .PHONY: train test slow lint mutants benchmark help
 

@@ -25,7 +25,7 @@ from bp_torch import checks
 from bp_torch.cli.main import ends, prepare
 
 EXAMPLE = """examples:
-  python scripts/benchmark                        # the CPU's shapes, in less than 10 minutes: make benchmark
+  python scripts/benchmark                        # the CPU's shapes, in 12 minutes or so: make benchmark
   python scripts/benchmark --shape book --threads 2
   python scripts/benchmark --shape cuda --device cuda
 """
