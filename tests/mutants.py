@@ -38,11 +38,11 @@ MUTANTS = [
     ("BP2 with w transposed", "equations.py", "(delta_next @ w_next)", "(delta_next @ w_next.mT)"),
     (
         "BP2 with the w of the layer below",
-        "network.py",
+        "passes.py",
         "net.layers[l].w, delta, sigma_prime",
         "net.layers[l - 1].w, delta, sigma_prime",
     ),
-    ("BP2 with the σ′ of the layer above", "network.py", "trace.z[l - 1], trace.a[l])", "trace.z[l], trace.a[l + 1])"),
+    ("BP2 with the σ′ of the layer above", "passes.py", "trace.z[l - 1], trace.a[l])", "trace.z[l], trace.a[l + 1])"),
     ("BP3 without 1/m", "equations.py", "return delta.mean(-2)", "return delta.sum(-2)"),
     ("no bias gradient", "equations.py", "return delta.mean(-2)", "return 0 * delta.mean(-2)"),
     ("BP4 without 1/m", "equations.py", "weight_sum(delta, a) / delta.shape[-2]", "weight_sum(delta, a)"),
@@ -66,7 +66,7 @@ MUTANTS = [
     ("Adam's mean without its correction", "adam.py", "rate / (1 - b1**t), (1", "rate + 0 * t, (1"),
     ("Nesterov's momentum as the plain one", "optimisers.py", "g + momentum * v if self.nesterov else v", "v"),
     ("weight decay on nothing", "updates.py", "g + decay * w if weight_decay else g", "g"),
-    ("the mask missing in the backward pass", "network.py", "sigma_prime = sigma_prime * mask", "pass"),
+    ("the mask missing in the backward pass", "passes.py", "sigma_prime = sigma_prime * mask", "pass"),
     (
         "BP4 with what the mask took away",
         "trace.py",
