@@ -291,6 +291,8 @@ def _of_scipy(x: Any, like: Tensor) -> Tensor:
     if len(x.shape) != 2:
         raise ValueError(f"sparse x must have the shape (m, n), one example a row, not {tuple(x.shape)}")
     _for_sparse(like)
+    if x.dtype.kind == "c":
+        raise ValueError(f"x is a sparse matrix of {x.dtype}: give real numbers, as x.real has them")
     made = sparse.of_scipy(x, like.dtype, like.device)
     if made is None:
         name = str(like.dtype).removeprefix("torch.")

@@ -129,7 +129,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: scipy.sparse.csr_array((0, 17)), "x holds no examples"),
     (lambda: scipy.sparse.coo_array(np.ones(17)), r"sparse x must have the shape \(m, n\), one example a row"),
     (lambda: X.expand(2, M, 17).to_sparse_coo(), r"sparse x must have the shape \(m, n\)"),
-    (lambda: rows().astype(complex), "does not hold its values"),
+    (lambda: rows().astype(complex), "x is a sparse matrix of complex128: give real numbers"),
     (lambda: broken(columns=[17]), r"the indices of this sparse tensor don't fit its shape \(1, 17\)"),
     (lambda: broken(columns=[-1]), "the indices of this sparse tensor don't fit"),
     (lambda: broken(bounds=[0, 2]), "the indices of this sparse tensor don't fit"),

@@ -156,4 +156,5 @@ def precision_missing(net: Network, precision: str) -> str | None:
     if precision in names:
         return None
     ways = " or ".join(f"precision={name!r}" for name in names)
-    return f"precision={precision!r} is not for this {w.device.type} device: use {ways}"
+    lacks = "" if w.is_cuda or precision != "bf16" else ", which has no bfloat16 instructions (AVX512_BF16 or AMX)"
+    return f"precision={precision!r} is not for this {w.device.type} device{lacks}: use {ways}"

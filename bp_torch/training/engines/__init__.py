@@ -56,6 +56,7 @@ ENGINES: dict[str, Engine] = {
 # What `choose` weighs, on a CPU: how long the eager engine would take, as measured, against building the native one.
 SECONDS_A_CALL = 2.2e-6
 OPERATIONS_A_SECOND = 5e10
+SECONDS_OF_SPARSE = 1e-3  # of a step on a sparse x, besides: torch's own operations on it
 SPARSE = 10  # times as long as that takes an operation on a stored value, or on a weight that a rule visits
 WORTH_A_BUILD = 0.25  # seconds: a build takes about one, once; what it made is kept for all later runs of its kind
 LARGE = 800_000_000  # operations in a step: above that, torch's own products are the faster ones on Intel's CPUs
@@ -104,8 +105,9 @@ def choose(job: Job) -> str:
     if job.operations > LARGE and not _other_than_intel():
         return "eager"
     steps = job.recipe.epochs * len(job.batch_sizes)
-    operations = job.work * (SPARSE if sparse.is_sparse(job.data[0]) else 1)
-    if steps * _seconds_a_step(job.state.net, operations) < WORTH_A_BUILD:
+    of_sparse = sparse.is_sparse(job.data[0])
+    a_step = _seconds_a_step(job.state.net, job.work * (SPARSE if of_sparse else 1))
+    if steps * (a_step + SECONDS_OF_SPARSE * of_sparse) < WORTH_A_BUILD:
         return "eager"
     if build.compiler() is None:
         say_once("no C++ compiler was found, so engine='auto' runs as engine='eager' does: install g++ to train faster")

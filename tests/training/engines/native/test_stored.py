@@ -152,11 +152,11 @@ def test_auto_weighs_what_is_stored_and_what_a_rule_visits() -> None:
     x = torch.sparse_csr_tensor(bounds, columns, torch.ones(80), (10, words), check_invariants=True)
     net = bp.Network.create([words, 10, 2])
     data = x, torch.zeros(10, 2)
-    settings: dict[str, Any] = dict(batch_size=10, epochs=300)
+    settings: dict[str, Any] = dict(batch_size=10, epochs=200)
     assert engines.choose(job(net, data, **settings)) == "eager"
     assert engines.choose(job(net, data, **settings, optimizer="sparse_adam")) == "eager"
     assert engines.choose(job(net, data, **settings, optimizer="adam")) == "native"
-    assert engines.choose(job(net, data, **settings | dict(epochs=30_000))) == "native"
+    assert engines.choose(job(net, data, **settings | dict(epochs=300))) == "native"  # a millisecond a step, by eager
 
 
 def test_no_dense_x_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
